@@ -28,8 +28,8 @@ class Program:
 
     def __init__(self, code: str, *arguments: object) -> None:
         (reads, self._writing), (self._reading, writes) = (FORKING.Pipe(duplex=False) for _ in range(2))
-        given = (code, [*map(str, arguments)], dict(os.environ), reads, writes)
-        self._process = FORKING.Process(target=_run, args=given, daemon=True)
+        message = (code, [*map(str, arguments)], dict(os.environ), reads, writes)
+        self._process = FORKING.Process(target=_run, args=message, daemon=True)
         self._process.start()
         reads.close()
         writes.close()

@@ -41,8 +41,8 @@ def copy(folder: Path, tmp_path: Path) -> Path:
 
 def call(folder: Path, *words: str) -> Result:
     small = [word for name, value in SMALL.items() for word in ("--set", f"{name}={value}")]
-    given = ["--quiet", "adapt", str(folder / "catalogue"), str(folder / "shop"), "--steps", "2", *small, *words]
-    return CliRunner().invoke(cli, given, catch_exceptions=False)
+    command = ["--quiet", "adapt", str(folder / "catalogue"), str(folder / "shop"), "--steps", "2", *small, *words]
+    return CliRunner().invoke(cli, command, catch_exceptions=False)
 
 
 def searched_by(folder: Path) -> Path | None:

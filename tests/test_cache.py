@@ -55,7 +55,7 @@ def draw(path: Path, seed: int, kind: str = "BMP", **options: Any) -> Path:
     return path
 
 
-def drawn(folder: Path, count: int = 5) -> Watched:
+def draw_images(folder: Path, count: int = 5) -> Watched:
     folder.mkdir(parents=True, exist_ok=True)
     paths = [draw(folder / f"{index}.bmp", index) for index in range(count)]
     return Watched([path.stem for path in paths], paths)
@@ -71,7 +71,7 @@ def redraw(path: Path, seed: int) -> None:
 
 @pytest.fixture
 def files(tmp_path: Path) -> Watched:
-    return drawn(tmp_path / "images")
+    return draw_images(tmp_path / "images")
 
 
 @pytest.fixture
@@ -192,12 +192,12 @@ def test_another_process_opens_the_cache_and_copies_nothing(files: Watched, fold
 
 
 def test_many_threads_get_the_right_images(tmp_path: Path, folder: Path) -> None:
-    files = drawn(tmp_path / "images", 40)
-    images, wanted = CachedImages(files, SMALL, folder), everything(files)
+    files = draw_images(tmp_path / "images", 40)
+    images, expected = CachedImages(files, SMALL, folder), everything(files)
 
     def load(seed: int) -> bool:
         order = np.random.default_rng(seed).permutation(40)
-        return all(torch.equal(images.load(part, SMALL), wanted[part]) for part in np.array_split(order, 6))
+        return all(torch.equal(images.load(part, SMALL), expected[part]) for part in np.array_split(order, 6))
 
     with ThreadPoolExecutor(8) as pool:
         assert all(pool.map(load, range(16)))
@@ -210,7 +210,7 @@ def test_many_threads_get_the_right_images(tmp_path: Path, folder: Path) -> None
 def shared() -> Iterator[tuple[Watched, bytes, torch.Tensor]]:
     """Image files, a cache that is full, and what both hold."""
     with tempfile.TemporaryDirectory() as folder:
-        files = drawn(Path(folder) / "images", 6)
+        files = draw_images(Path(folder) / "images", 6)
         yield files, filled(files, Path(folder) / "full").path.read_bytes(), everything(files)
 
 
@@ -219,11 +219,11 @@ def shared() -> Iterator[tuple[Watched, bytes, torch.Tensor]]:
 def test_any_order_of_indices_gives_the_files_pixels(
     shared: tuple[Watched, bytes, torch.Tensor], orders: list[list[int]]
 ) -> None:
-    files, _, wanted = shared
+    files, _, expected = shared
     with tempfile.TemporaryDirectory() as folder:
         images = CachedImages(files, SMALL, folder)
         for order in orders:
-            assert torch.equal(images.load(order, SMALL), wanted[torch.tensor(order, dtype=torch.long)])
+            assert torch.equal(images.load(order, SMALL), expected[torch.tensor(order, dtype=torch.long)])
 
 
 @settings(max_examples=60)
@@ -231,14 +231,14 @@ def test_any_order_of_indices_gives_the_files_pixels(
 def test_a_cache_with_any_damage_gives_the_files_pixels(
     shared: tuple[Watched, bytes, torch.Tensor], length: float, position: float, scrap: bytes
 ) -> None:
-    files, content, wanted = shared
+    files, content, expected = shared
     content = content[: round(length * len(content))]
     begin = round(position * len(content))
     with tempfile.TemporaryDirectory() as folder:
         path = CachedImages(files, SMALL, folder).path
         path.write_bytes(content[:begin] + scrap + content[begin + len(scrap) :])
         for _ in range(2):
-            assert torch.equal(CachedImages(files, SMALL, folder).load(range(6), SMALL), wanted)
+            assert torch.equal(CachedImages(files, SMALL, folder).load(range(6), SMALL), expected)
 
 
 # Files that change
@@ -304,7 +304,7 @@ def test_a_file_that_changes_while_it_is_read_is_not_cached(tmp_path: Path, fold
             draw(self.paths[2], 77, "PNG")
             return loaded
 
-    plain = drawn(tmp_path / "images")
+    plain = draw_images(tmp_path / "images")
     CachedImages(Changing(plain.names, plain.paths), SMALL, folder).load(range(5), SMALL)
     assert [one.cached for one in caches(folder)] == [4]
     assert right(plain, folder)
@@ -407,7 +407,7 @@ def test_processes_fill_one_cache_at_once_and_one_may_be_killed(
     tmp_path: Path, folder: Path, request: pytest.FixtureRequest
 ) -> None:
     turns = 6 if request.config.getoption("--slow") else 2
-    files = drawn(tmp_path / "images", 60)
+    files = draw_images(tmp_path / "images", 60)
     processes = [Program(textwrap.dedent(PROCESS), tmp_path / "images", folder, seed, turns) for seed in range(3)]
     for process in processes:
         assert process.stdout.readline() == "ready\n"
@@ -433,7 +433,7 @@ def test_a_process_that_dies_at_any_writing_leaves_no_wrong_image(
     tmp_path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch, fatal: int, share: float
 ) -> None:
     """Three images are written in six writings: the pixels of each, then the record of each."""
-    files = drawn(tmp_path / "images", 3)
+    files = draw_images(tmp_path / "images", 3)
     filled(files, folder)
     for index, path in enumerate(files.paths):
         draw(path, 50 + index, "PNG")
@@ -571,8 +571,8 @@ def test_a_cache_that_is_there_still_fits_when_it_has_filled_half_the_disk(
     files: Watched, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     filled(files, folder)
-    taken = caches(folder)[0].bytes_on_disk
-    monkeypatch.setattr(shutil, "disk_usage", lambda _: Usage(2 * taken, taken, taken))
+    size = caches(folder)[0].bytes_on_disk
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: Usage(2 * size, size, size))
     assert isinstance(open_cache(files, SMALL, folder=folder), CachedImages)
 
 
@@ -590,7 +590,7 @@ def test_a_folder_that_cannot_be_made_is_a_warning_and_no_cache(
 
 
 def test_different_uses_have_different_caches(tmp_path: Path, files: Watched, folder: Path) -> None:
-    others = drawn(tmp_path / "others")
+    others = draw_images(tmp_path / "others")
     turned = FileImages(files.names[::-1], files.paths[::-1])
     paths = {
         CachedImages(some, preprocess, folder).path
@@ -651,7 +651,7 @@ def test_a_folder_without_caches_has_none(folder: Path) -> None:
 
 
 def test_caches_are_listed_by_their_last_use(tmp_path: Path, files: Watched, folder: Path) -> None:
-    others = drawn(tmp_path / "others", 3)
+    others = draw_images(tmp_path / "others", 3)
     paths = [filled(files, folder).path, CachedImages(others, SMALL, folder).path]
     for seconds, path in enumerate(paths, start=10**9):
         os.utime(path, (seconds, seconds))
@@ -666,7 +666,7 @@ def test_caches_are_listed_by_their_last_use(tmp_path: Path, files: Watched, fol
 
 
 def test_only_the_named_caches_are_removed(tmp_path: Path, files: Watched, folder: Path) -> None:
-    remaining, gone = filled(files, folder), filled(drawn(tmp_path / "others"), folder)
+    remaining, gone = filled(files, folder), filled(draw_images(tmp_path / "others"), folder)
     with pytest.raises(UnknownNameError, match="cache 'none'"):
         remove(folder, names=[gone.path.stem, "none"])
     assert [one.name for one in remove(folder, names=[gone.path.stem])] == [gone.path.stem]
@@ -674,7 +674,7 @@ def test_only_the_named_caches_are_removed(tmp_path: Path, files: Watched, folde
 
 
 def test_the_caches_of_a_data_set_are_found_by_its_folder(tmp_path: Path, files: Watched, folder: Path) -> None:
-    other = filled(drawn(tmp_path / "others/images"), folder)
+    other = filled(draw_images(tmp_path / "others/images"), folder)
     own = filled(files, folder)
     assert [one.path for one in caches(folder, [tmp_path / "others"])] == [other.path]
     assert [one.path for one in caches(folder, [own.path.stem])] == [own.path]
@@ -683,7 +683,7 @@ def test_the_caches_of_a_data_set_are_found_by_its_folder(tmp_path: Path, files:
 
 
 def test_only_the_caches_of_a_data_set_are_removed_by_the_command(tmp_path: Path, files: Watched, folder: Path) -> None:
-    filled(drawn(tmp_path / "others"), folder)
+    filled(draw_images(tmp_path / "others"), folder)
     own = filled(files, folder)
     result = CliRunner().invoke(cli, ["cache", str(tmp_path / "others"), "--folder", str(folder), "--remove"])
     assert re.search(r"removed: 1 caches, [\d.]+ MB in ", result.output), result.output

@@ -109,8 +109,8 @@ def test_an_item_that_shows_the_image_of_the_reference_is_left_out_and_said_so(
     catalogue: Catalogue, photos: Path, tmp_path: Path
 ) -> None:
     Image.open(photos / "shelf/3.png").convert("RGB").save(tmp_path / "again.bmp")  # other bytes
-    for given in ((photos / "shelf/3.png").read_bytes(), tmp_path / "again.bmp"):
-        hits = catalogue.search(given, k=12)
+    for source in ((photos / "shelf/3.png").read_bytes(), tmp_path / "again.bmp"):
+        hits = catalogue.search(source, k=12)
         assert "shelf/3.png" not in [hit.id for hit in hits] and len(hits) == 11
         assert hits.notes == ("left out, as they show the image of the reference: 'shelf/3.png'",)
 
@@ -210,8 +210,8 @@ def test_ids_are_paths_below_the_folder_in_order(catalogue: Catalogue) -> None:
 def test_the_batch_decides_nothing(run: Path, photos: Path, tmp_path: Path) -> None:
     answers = []
     for batch in (1, 4, 12, 100):
-        built = Catalogue.build(run, photos, tmp_path / str(batch), batch=batch)
-        answers.append([(hit.id, round(hit.score, 4)) for hit in built.search(photos / "shelf/1.jpg", "make red")])
+        catalogue = Catalogue.build(run, photos, tmp_path / str(batch), batch=batch)
+        answers.append([(hit.id, round(hit.score, 4)) for hit in catalogue.search(photos / "shelf/1.jpg", "make red")])
     assert answers == answers[:1] * 4
 
 
@@ -223,8 +223,8 @@ def test_unreadable_files_are_named_with_the_reason_and_the_others_indexed(
     (mixed / "shelf/text.jpg").write_text("no image")
     (mixed / "empty.png").touch()
     (mixed / "cut.jpg").write_bytes((photos / "shelf/1.jpg").read_bytes()[:-300])
-    built = Catalogue.build(run, mixed, tmp_path / "catalogue", batch=3)
-    for opened in (built, Catalogue.open(tmp_path / "catalogue")):
+    catalogue = Catalogue.build(run, mixed, tmp_path / "catalogue", batch=3)
+    for opened in (catalogue, Catalogue.open(tmp_path / "catalogue")):
         assert len(opened) == 12
         assert [skipped.id for skipped in opened.skipped] == ["cut.jpg", "empty.png", "shelf/text.jpg"]
         assert "truncated" in str(opened.skipped[0]) and "not an image" in str(opened.skipped[2])
@@ -505,8 +505,10 @@ def test_real_photographs_are_indexed_and_found_again(
 ) -> None:
     photos = real_data("photos/images")
     files = [path for path in photos.rglob("*") if path.suffix.lower() in (".jpg", ".jpeg", ".png")]
-    built = Catalogue.build(run, photos, tmp_path / "catalogue")
-    assert len(built) + len(built.skipped) == len(files) and len(built) > 0.99 * len(files)
-    for name in built.ids[:: len(built) // 5]:
-        assert built.search((photos / name).read_bytes(), k=1, keep_same=True)[0].score == pytest.approx(1.0, abs=1e-5)
-        assert len(built.search(photos / name, "make red", k=10)) == 10
+    catalogue = Catalogue.build(run, photos, tmp_path / "catalogue")
+    assert len(catalogue) + len(catalogue.skipped) == len(files) and len(catalogue) > 0.99 * len(files)
+    for name in catalogue.ids[:: len(catalogue) // 5]:
+        assert catalogue.search((photos / name).read_bytes(), k=1, keep_same=True)[0].score == pytest.approx(
+            1.0, abs=1e-5
+        )
+        assert len(catalogue.search(photos / name, "make red", k=10)) == 10

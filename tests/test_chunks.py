@@ -26,8 +26,8 @@ def combiner(dropout: float = 0.0, config: RetrieverConfig = CONFIG) -> Retrieve
     """A model in training whose batch norms keep their statistics."""
     options = CombinerOptions(projection=1, hidden=1, dropout=dropout)
     text_encoder = replace(config.text_encoder, dropout=dropout)
-    built = replace(config, composer="combiner", options=options, text_encoder=text_encoder)
-    model = Retriever.build(built, triplets().feedback)
+    recipe = replace(config, composer="combiner", options=options, text_encoder=text_encoder)
+    model = Retriever.build(recipe, triplets().feedback)
     model.freeze((), fixed_norms=True)
     return model.train()
 

@@ -89,11 +89,13 @@ def test_recall_within_subsets_is_that_of_a_ranking_by_hand(whole: Path) -> None
     queries, gallery = embeddings(split)
     evaluation = score(split.triplets, split.protocol(), queries, gallery)
     ranks, of_subset = [], []
-    for row, written in enumerate(rows_of("val")):
+    for row, annotation in enumerate(rows_of("val")):
         scores = dict(zip(split.triplets.images.names, gallery @ queries[row], strict=True))
-        for pool, positions in ((scores, ranks), (written["img_set"]["members"], of_subset)):
-            order = sorted((image for image in pool if image != written["reference"]), key=lambda image: -scores[image])
-            positions.append(order.index(written["target_hard"]) + 1)
+        for pool, positions in ((scores, ranks), (annotation["img_set"]["members"], of_subset)):
+            order = sorted(
+                (image for image in pool if image != annotation["reference"]), key=lambda image: -scores[image]
+            )
+            positions.append(order.index(annotation["target_hard"]) + 1)
     assert evaluation.ranks.tolist() == ranks
     expected = {k: np.mean([rank <= k for rank in of_subset]) for k in (1, 2, 3)}
     assert evaluation.report.metrics == {"recall_subset": pytest.approx(expected)}

@@ -104,8 +104,8 @@ def test_known_colours_of_srgb_come_back(colorants: tuple[tuple[float, ...], ...
     coded = np.where(linear <= 0.0031308, 12.92 * linear, 1.055 * linear ** (1 / 2.4) - 0.055)
     coded = coded if p3 else linear ** (1 / 2.19921875)
     image = Image.fromarray((255 * coded).round().astype(np.uint8)[None])
-    given = np.asarray(open_image(file(image, DISPLAY_P3 if p3 else ADOBE_RGB)))[0]
-    assert np.abs(given.astype(int) - meant).max() <= 2
+    pixels = np.asarray(open_image(file(image, DISPLAY_P3 if p3 else ADOBE_RGB)))[0]
+    assert np.abs(pixels.astype(int) - meant).max() <= 2
     assert np.abs(np.asarray(image)[0].astype(int) - meant).max() > 10  # else the profile would not matter
 
 
@@ -160,8 +160,8 @@ def inks() -> bytes:
 def test_inks_have_the_colours_that_their_profile_says(kind: str) -> None:
     cyan = file(Image.new("CMYK", (400, 400), (255, 0, 0, 0)), inks(), kind)
     for image in (open_image(cyan), open_image(cyan, at_least=(20, 20))):
-        given = np.array(image.getpixel((0, 0)))
-        assert np.abs(given - (0, 165, 232)).max() <= 3  # L*a*b* 60, -37, -50; without the profile 0, 255, 255
+        pixel = np.array(image.getpixel((0, 0)))
+        assert np.abs(pixel - (0, 165, 232)).max() <= 3  # L*a*b* 60, -37, -50; without the profile 0, 255, 255
 
 
 def test_grey_with_transparency_keeps_its_transparency() -> None:

@@ -339,11 +339,11 @@ class Oracle:
         return torch.stack(rows)
 
 
-def played(*, deaf: bool = False, forgetful: bool = False, **given: int) -> tuple[Any, Oracle]:
+def played(*, deaf: bool = False, forgetful: bool = False, **options: int) -> tuple[Any, Oracle]:
     user = cast(User[Scene], user_of("shapes"))
     oracle = Oracle(user, deaf=deaf)
     triplets = SimpleNamespace(name="shapes/test", labels=user.labels, images=Numbered(len(user.labels)), present=None)
-    return play(cast(Embedder, oracle), cast(Triplets, triplets), user, forgetful=forgetful, **given), oracle
+    return play(cast(Embedder, oracle), cast(Triplets, triplets), user, forgetful=forgetful, **options), oracle
 
 
 def test_who_does_what_is_said_finds_more_than_who_does_not() -> None:
@@ -449,15 +449,15 @@ def test_a_study_of_one_turn_is_refused(run: Path) -> None:
 
 def test_a_written_world_that_was_moved_is_found_and_another_is_refused(run: Path, tmp_path: Path) -> None:
     call("generate", "shapes", tmp_path / "moved", "--size", "tiny")
-    given = {"conversations": 4, "turns": 2}
-    drawn = study_conversation(run, **given, out=tmp_path / "drawn").study
-    assert study_conversation(run, **given, root=tmp_path / "moved", out=tmp_path / "read").study == drawn
+    options = {"conversations": 4, "turns": 2}
+    study = study_conversation(run, **options, out=tmp_path / "drawn").study
+    assert study_conversation(run, **options, root=tmp_path / "moved", out=tmp_path / "read").study == study
     annotations = tmp_path / "moved" / "annotations.json"
     plain = json.loads(annotations.read_text())
     plain["test"]["labels"][0] += 1
     annotations.write_text(json.dumps(plain))
     with pytest.raises(DataError, match="the images of shapes/test are others than the user knows"):
-        study_conversation(run, **given, root=tmp_path / "moved", out=tmp_path / "other")
+        study_conversation(run, **options, root=tmp_path / "moved", out=tmp_path / "other")
 
 
 def test_a_run_on_data_without_known_truth_is_refused(tmp_path: Path) -> None:

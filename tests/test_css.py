@@ -360,15 +360,15 @@ def test_a_file_that_is_no_npy_is_refused(tmp_path: Path) -> None:
 
 
 def test_files_of_any_numpy_and_protocol_are_read(tmp_path: Path) -> None:
-    wanted = load(write(tmp_path), "test").triplets
+    expected = load(write(tmp_path), "test").triplets
     for protocol in (2, 3, 4):
         for home in (b"numpy._core", b"numpy.core"):
             data = pickle.dumps(array(WHOLE), protocol=protocol)
             if protocol < 4:  # later ones give the length of a name before it
                 data = data.replace(b"numpy._core", home)
-            assert load(write(tmp_path, data=data), "test").triplets.feedback == wanted.feedback
+            assert load(write(tmp_path, data=data), "test").triplets.feedback == expected.feedback
     np.save(tmp_path / ANNOTATION, array(WHOLE), allow_pickle=True)
-    assert load(tmp_path, "test").triplets.feedback == wanted.feedback
+    assert load(tmp_path, "test").triplets.feedback == expected.feedback
 
 
 def test_arrays_and_numbers_of_numpy_are_read_like_lists(tmp_path: Path) -> None:

@@ -150,13 +150,13 @@ def test_the_page_forbids_itself_to_load_anything() -> None:
 def test_every_image_is_in_the_page_as_it_was() -> None:
     content = story()
     embedded = {tuple(pixels.flatten().tolist()) for pixels in Reader(page(content)).images}
-    given: list[torch.Tensor] = []
+    originals: list[torch.Tensor] = []
     rows: list[Example | Question] = [*content.successes, *content.failures, *content.questions]
     for row in rows:
-        given += [row.reference] if row.reference is not None else []
-        given += [hit.pixels for hit in row.hits]
-    given += [failure.target for failure in content.failures]
-    assert all(tuple(pixels.flatten().tolist()) in embedded for pixels in given)
+        originals += [row.reference] if row.reference is not None else []
+        originals += [hit.pixels for hit in row.hits]
+    originals += [failure.target for failure in content.failures]
+    assert all(tuple(pixels.flatten().tolist()) in embedded for pixels in originals)
 
 
 def test_every_image_says_what_it_is() -> None:

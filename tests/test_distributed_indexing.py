@@ -113,8 +113,8 @@ def watched(monkeypatch: pytest.MonkeyPatch, begin: Callable[[list[int]], None],
         pids.extend(ray.get([actor.__ray_call__.remote(lambda _: os.getpid()) for actor in new]) if not pids else [])
         return new
 
-    def embedded(self: Any, *given: Any, **named: Any) -> Iterator[Looked]:
-        for number, looked in enumerate(embed(self, *given, **named)):
+    def embedded(self: Any, *args: Any, **named: Any) -> Iterator[Looked]:
+        for number, looked in enumerate(embed(self, *args, **named)):
             if number in (0, 100):
                 begin(pids) if not number else after()
             yield looked

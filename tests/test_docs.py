@@ -72,11 +72,11 @@ def test_a_documented_command_is_one(line: str, tmp_path: Path, monkeypatch: pyt
         name, child, words = command.resolve_command(context, [*context._protected_args, *context.args])
         assert name is not None and child is not None
         command, context = child, child.make_context(name, words, parent=context)
-    given = context.params
-    if command.name == "train" and not given["resume"] and not given["start"]:
-        changes = take_settings(given)
-        settings = api.settings_for(given["data"], model=given["model"], preset=given["preset"], changes=changes)
-        assert settings.data.name == given["data"]
+    values = context.params
+    if command.name == "train" and not values["resume"] and not values["start"]:
+        changes = take_settings(values)
+        settings = api.settings_for(values["data"], model=values["model"], preset=values["preset"], changes=changes)
+        assert settings.data.name == values["data"]
 
 
 @pytest.fixture

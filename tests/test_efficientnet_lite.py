@@ -48,11 +48,11 @@ PUBLISHED = {
         (-0.020837, -0.185905, 0.741987, -0.155272, -0.252197, 0.197925, -0.03029),
     ),
 }
-"""Height and width of `drawn` → the most likely class, the first 16 logits and the mean of each stage's map, of the
+"""Height and width of `draw` → the most likely class, the first 16 logits and the mean of each stage's map, of the
 package's own weights; computed by `plain` in double precision."""
 
 
-def drawn(height: int, width: int) -> torch.Tensor:
+def draw(height: int, width: int) -> torch.Tensor:
     """An image made of whole numbers, the same on every machine: uint8 (1, 3, height, width)."""
     y, x = torch.arange(height)[:, None], torch.arange(width)[None]
     disc = (y - height // 2) ** 2 + (x - width // 2) ** 2 < (height // 3) ** 2
@@ -163,10 +163,10 @@ def test_the_packages_weights_give_the_published_logits(packaged: State, size: t
     network, classifier = filled(packaged, "efficientnet-lite0")
     best, logits, means = PUBLISHED[size]
     with torch.no_grad():
-        maps = network(normalised(drawn(*size)))
-        given = classifier(maps[-1])[0]
-    assert int(given.argmax()) == best
-    torch.testing.assert_close(given[:16], torch.tensor([float(x) for x in logits.split()]), rtol=1e-4, atol=1e-4)
+        maps = network(normalised(draw(*size)))
+        answer = classifier(maps[-1])[0]
+    assert int(answer.argmax()) == best
+    torch.testing.assert_close(answer[:16], torch.tensor([float(x) for x in logits.split()]), rtol=1e-4, atol=1e-4)
     torch.testing.assert_close(torch.stack([one.mean() for one in maps]), torch.tensor(means), rtol=1e-4, atol=1e-5)
 
 
@@ -180,7 +180,7 @@ def test_the_image_encoder_has_the_packages_weights_by_name(packaged: State) -> 
         ImageEncoderConfig("efficientnet-lite0", levels=(5, 7), weights="imagenet")
     ).eval()
     with torch.no_grad():
-        means = torch.stack([level.mean() for level in image_encoder(normalised(drawn(128, 96)))])
+        means = torch.stack([level.mean() for level in image_encoder(normalised(draw(128, 96)))])
     torch.testing.assert_close(means, torch.tensor(PUBLISHED[128, 96][2])[[4, 6]], rtol=1e-4, atol=1e-5)
 
 
@@ -191,13 +191,13 @@ def test_the_image_encoder_has_the_packages_weights_by_name(packaged: State) -> 
 def test_any_weights_give_what_the_plain_formula_gives(name: str, size: tuple[int, int]) -> None:
     state = state_of(name)
     network, classifier = filled(state, name)
-    expected, logits = plain(state, drawn(*size), TABLE[name][1])
+    expected, logits = plain(state, draw(*size), TABLE[name][1])
     with torch.no_grad():
-        maps = network(normalised(drawn(*size)))
-        given = classifier(maps[-1])
+        maps = network(normalised(draw(*size)))
+        answer = classifier(maps[-1])
     for one, other in zip(maps, expected, strict=True):
         torch.testing.assert_close(one.double(), other, rtol=1e-4, atol=1e-4 * float(other.abs().max()))
-    torch.testing.assert_close(given.double(), logits, rtol=1e-4, atol=1e-4 * float(logits.abs().max()))
+    torch.testing.assert_close(answer.double(), logits, rtol=1e-4, atol=1e-4 * float(logits.abs().max()))
 
 
 @pytest.mark.parametrize("name", SCALES)
@@ -288,8 +288,8 @@ def test_a_level_that_the_network_does_not_have_is_refused() -> None:
 def test_weights_come_from_a_file_in_either_naming(name: str, own_names: bool, ending: str, tmp_path: Path) -> None:
     state, path = state_of(name), tmp_path / f"weights.{ending}"
     network, _ = filled(state, name)
-    given = network.state_dict() if own_names else state
-    save_file(given, path) if ending == "safetensors" else torch.save(given, path)
+    weights = network.state_dict() if own_names else state
+    save_file(weights, path) if ending == "safetensors" else torch.save(weights, path)
     image_encoder = HubImageEncoder.build(ImageEncoderConfig(name, levels=(4,), weights=str(path)))
     own = image_encoder.network.state_dict()
     assert own

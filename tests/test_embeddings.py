@@ -37,7 +37,7 @@ def arrays(triplets: Triplets, seed: int = 0) -> Arrays:
     }
 
 
-def by_hand(triplets: Triplets, protocol: Protocol, given: Arrays) -> list[int]:
+def by_hand(triplets: Triplets, protocol: Protocol, embeddings: Arrays) -> list[int]:
     """Each query's rank, one score at a time."""
     ranks = []
     for task in protocol.tasks:
@@ -46,7 +46,7 @@ def by_hand(triplets: Triplets, protocol: Protocol, given: Arrays) -> list[int]:
             removed = task.references(triplets)[number] if protocol.without_reference else -1
             ranked = [image for image in gallery.tolist() if image not in (-1, removed)]
             label = triplets.labels[triplets.targets[row]]
-            scores = {image: float(given["images"][image] @ given["queries"][row]) for image in ranked}
+            scores = {image: float(embeddings["images"][image] @ embeddings["queries"][row]) for image in ranked}
             best = max(score for image, score in scores.items() if triplets.labels[image] == label)
             ranks.append(1 + sum(score > best for score in scores.values()))
     return ranks
@@ -55,15 +55,15 @@ def by_hand(triplets: Triplets, protocol: Protocol, given: Arrays) -> list[int]:
 @pytest.mark.parametrize("name", REGISTRY)
 def test_embeddings_alone_are_measured_by_every_protocol_of_every_data_set(name: str, tmp_path: Path) -> None:
     split, config = split_of(name, tmp_path / "data")
-    triplets, given = split.triplets, arrays(split.triplets)
-    np.savez(tmp_path / "mine.npz", **given)
+    triplets, embeddings = split.triplets, arrays(split.triplets)
+    np.savez(tmp_path / "mine.npz", **embeddings)
     changes = {"size": "tiny"} if config.root is None else {"root": config.root}
     names = list(split.protocols)
     measured = api.evaluate_by(names, tmp_path / "mine.npz", name, changes=changes)
     assert len(measured) == len(names) > 0
     for protocol_name, report in zip(names, measured, strict=True):
         protocol = split.protocol(protocol_name)
-        ranks, k = by_hand(triplets, protocol, given), protocol.ks[0]
+        ranks, k = by_hand(triplets, protocol, embeddings), protocol.ks[0]
         sizes = np.cumsum([len(task.rows) for task in protocol.tasks])[:-1]
         expected = np.mean([np.mean(part <= k) for part in np.split(np.array(ranks), sizes) if len(part)])
         assert report.queries == len(ranks) and report.recall[k] == pytest.approx(expected), protocol_name
@@ -110,15 +110,15 @@ def test_names_free_the_images_from_their_order_and_may_have_endings(root: Path)
 def test_queries_of_the_protocol_alone_are_enough_and_others_may_be_no_numbers(tmp_path: Path) -> None:
     root = made_up_data.write("fashioniq", tmp_path / "iq")
     split = datasets.load("fashioniq", root, "val")
-    name, given = "fashioniq/val-union/each", arrays(split.triplets)
+    name, embeddings = "fashioniq/val-union/each", arrays(split.triplets)
     tasks = split.protocol(name).tasks
     rows = np.unique(np.concatenate([task.rows for task in tasks]))
     images = np.unique(np.concatenate([task.gallery for task in tasks]))
     assert len(rows) < len(split.triplets) and len(images) < len(split.triplets.labels)
-    np.savez(tmp_path / "part.npz", queries=given["queries"][rows], images=given["images"][images])
+    np.savez(tmp_path / "part.npz", queries=embeddings["queries"][rows], images=embeddings["images"][images])
     for what, needed in (("queries", rows), ("images", images)):
-        given[what][np.setdiff1d(np.arange(len(given[what])), needed)] = np.nan
-    np.savez(tmp_path / "whole.npz", **given)
+        embeddings[what][np.setdiff1d(np.arange(len(embeddings[what])), needed)] = np.nan
+    np.savez(tmp_path / "whole.npz", **embeddings)
     one, other = (
         api.evaluate(tmp_path / f"{file}.npz", "fashioniq", protocol=name, changes={"root": str(root)})
         for file in ("part", "whole")
@@ -128,9 +128,9 @@ def test_queries_of_the_protocol_alone_are_enough_and_others_may_be_no_numbers(t
 
 def changed(what: str, index: tuple[int, ...], value: float) -> Callable[[Path], Arrays]:
     def change(root: Path) -> Arrays:
-        given = arrays(datasets.load("cirr", root, "val").triplets)[what]
-        given[index] = value
-        return {what: given}
+        embeddings = arrays(datasets.load("cirr", root, "val").triplets)[what]
+        embeddings[index] = value
+        return {what: embeddings}
 
     return change
 
@@ -209,11 +209,11 @@ def test_embeddings_of_other_lengths_than_one_are_said_to_give_products(
 def test_embeddings_alone_answer_the_queries_whose_targets_are_not_published(name: str, tmp_path: Path) -> None:
     root = made_up_data.write(name, tmp_path / "data")
     split = REGISTRY.find(name).submitted
-    given = arrays(datasets.load(name, root, split).triplets)
-    np.savez(tmp_path / "mine.npz", **given)
+    embeddings = arrays(datasets.load(name, root, split).triplets)
+    np.savez(tmp_path / "mine.npz", **embeddings)
     paths = api.submit(tmp_path / "mine.npz", tmp_path / "out", name, root=root, device="cpu")
     assert paths and all(json.loads(path.read_text()) for path in paths)
-    np.savez(tmp_path / "fewer.npz", **given | {"queries": given["queries"][1:]})
+    np.savez(tmp_path / "fewer.npz", **embeddings | {"queries": embeddings["queries"][1:]})
     with pytest.raises(DataError, match=rf"queries; {name}/{split} has .* rows, of which the submission asks"):
         api.submit(tmp_path / "fewer.npz", tmp_path / "none", name, root=root, device="cpu")
     assert not (tmp_path / "none").exists()

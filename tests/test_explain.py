@@ -90,7 +90,7 @@ def test_what_is_pooled_is_the_outgoing_tokens_by_their_shares(pool: str) -> Non
         torch.nn.init.normal_(model.composer.weigh.weight)  # type: ignore[union-attr, arg-type]
     one = case(model)
     outgoing: list[torch.Tensor] = []
-    hook = model.composer.norm.register_forward_hook(lambda module, given, output: outgoing.append(output))  # type: ignore[union-attr]
+    hook = model.composer.norm.register_forward_hook(lambda module, inputs, output: outgoing.append(output))  # type: ignore[union-attr]
     query = one.query
     hook.remove()
     pooled = torch.tensor(attention_of(one).pool) @ outgoing[0][0]

@@ -150,8 +150,8 @@ def test_samples_are_drawn_with_the_published_chances(tmp_path: Path) -> None:
     shares = np.bincount(drawn.targets, minlength=6) / 20_000
     # Of "a b", parent "a" has two captions and "b" three: both are as likely before the own caption is drawn again.
     other, each = 1 / 2 * 1 / 2, 1 / 2 * 1 / 3
-    wanted = np.array([0, other / 2, other / 2, each, each, 0]) / (other + 2 * each)
-    assert shares == pytest.approx(wanted, abs=0.02)
+    expected = np.array([0, other / 2, other / 2, each, each, 0]) / (other + 2 * each)
+    assert shares == pytest.approx(expected, abs=0.02)
 
 
 def test_the_examples_of_the_table_are_samples_and_always_the_same(root: Path) -> None:

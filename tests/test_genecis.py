@@ -103,8 +103,8 @@ def test_the_best_images_of_a_query_are_among_its_own(root: Path) -> None:
         (images, _), *_ = evaluation.top([query])
         task = TASKS[query // 4]
         row = rows_of(task)[query % 4]
-        wanted = {named(task, one) for one in (row["target"], *row["gallery"])}
-        assert {split.triplets.images.names[index] for index in images} == wanted
+        expected = {named(task, one) for one in (row["target"], *row["gallery"])}
+        assert {split.triplets.images.names[index] for index in images} == expected
         assert split.triplets.images.names[evaluation.best[query]] == named(task, row["target"])
 
 

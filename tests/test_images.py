@@ -671,8 +671,8 @@ def test_crop_cuts_a_tall_image_evenly_at_both_ends() -> None:
 def test_crop_is_a_plain_resize_of_the_middle() -> None:
     image = scene(90, 60)
     fitted = Preprocess(30, 40, "crop").fit_pixels(to_pixels(image)[None])[0]
-    wanted = image.crop((0, 22, 60, 67)).resize((40, 30), Image.Resampling.BILINEAR)
-    assert difference(fitted, wanted).max() <= 1
+    expected = image.crop((0, 22, 60, 67)).resize((40, 30), Image.Resampling.BILINEAR)
+    assert difference(fitted, expected).max() <= 1
 
 
 @given(size=sizes, wanted=sizes)

@@ -350,7 +350,7 @@ def test_feature_maps_that_are_kept_are_those_that_images_are_embedded_from(monk
     calls: list[int] = []
     maps = model.feature_maps
     monkeypatch.setattr(model, "feature_maps", lambda pixels: calls.append(len(pixels)) or maps(pixels))
-    kept = list(embed(model, images, tokens=True))
+    batches = list(embed(model, images, tokens=True))
     assert calls == [3]
-    assert [embedding.tolist() for embedding, _ in kept] == [embedding.tolist() for embedding, _ in plain]
-    assert [data for _, data in plain] == [None] * 3 and all(data for _, data in kept)
+    assert [embedding.tolist() for embedding, _ in batches] == [embedding.tolist() for embedding, _ in plain]
+    assert [data for _, data in plain] == [None] * 3 and all(data for _, data in batches)

@@ -394,6 +394,6 @@ def test_a_composer_that_does_not_give_a_row_for_each_is_told(
 ) -> None:
     retriever = model()
     embed = getattr(retriever.composer, f"embed_{what}")
-    monkeypatch.setattr(retriever.composer, f"embed_{what}", lambda *given: embed(*given)[:1])
+    monkeypatch.setattr(retriever.composer, f"embed_{what}", lambda *inputs: embed(*inputs)[:1])
     with pytest.raises(ConfigError, match=rf"shape \(1, \d+\) of \d+ {what}; embed_{what} must give a row for each"):
         train(retriever, triplets(), TRAIN, tmp_path / "run")

@@ -155,12 +155,12 @@ def test_the_examples_of_the_table_hold_every_adjective(tmp_path: Path) -> None:
 
 
 def test_what_is_no_image_is_left_out_and_said(root: Path, caplog: pytest.LogCaptureFixture) -> None:
-    wanted = list(load(root, "train").triplets.images.names)
+    names = list(load(root, "train").triplets.images.names)
     for name in ("ripe apple/Thumbs.db", "ripe apple/.DS_Store", "sliced apple/notes.txt"):
         (root / "images" / name).touch()
     (root / "images" / "read me").touch()
     (root / "images" / "ripe apple" / "3.JPG").touch()
-    assert list(load(root, "train").triplets.images.names) == sorted([*wanted, "ripe apple/3.JPG"])
+    assert list(load(root, "train").triplets.images.names) == sorted([*names, "ripe apple/3.JPG"])
     assert "2 files do not end in .jpg and are left out, e.g. ripe apple/Thumbs.db" in caplog.text
     assert "1 images of train are no references, since their nouns have one adjective only (boat)" in caplog.text
 

@@ -66,10 +66,10 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Exported:
     return open_exported
 
 
-def export_unchanged(model: Retriever, *given: Any, **named: Any) -> Any:
+def export_unchanged(model: Retriever, *args: Any, **named: Any) -> Any:
     """`export`, which has to leave the model as it was."""
     before = model.train().fingerprint()
-    result = export(model, *given, **named)
+    result = export(model, *args, **named)
     assert model.training and model.fingerprint() == before
     return result
 
@@ -169,14 +169,14 @@ def test_only_graphs_that_a_model_needs_are_written(exported: Exported, name: st
 
 def test_pixels_go_in_as_bytes_and_all_arithmetic_is_float32(exported: Exported) -> None:
     maps, query = (onnx.load(exported("itma").folder / name).graph for name in ("maps.onnx", "query.onnx"))
-    given = [(part.name, part.type.tensor_type.elem_type) for graph in (maps, query) for part in graph.input]
-    assert [part for part in given if not part[0].startswith("map_")] == [
+    inputs = [(part.name, part.type.tensor_type.elem_type) for graph in (maps, query) for part in graph.input]
+    assert [part for part in inputs if not part[0].startswith("map_")] == [
         ("pixels", onnx.TensorProto.UINT8),
         ("ids", onnx.TensorProto.INT64),
         ("mask", onnx.TensorProto.BOOL),
     ]
     levels = [part.name for part in maps.output]
-    assert levels == [name for name, _ in given if name.startswith("map_")] == [f"map_{n}" for n in range(len(levels))]
+    assert levels == [name for name, _ in inputs if name.startswith("map_")] == [f"map_{n}" for n in range(len(levels))]
     parts = [part for graph in (maps, query) for part in (*graph.initializer, *graph.node)]
     kinds = {part.data_type for part in parts if isinstance(part, onnx.TensorProto)} | {
         attribute.i for part in parts if getattr(part, "op_type", "") == "Cast" for attribute in part.attribute
@@ -325,7 +325,7 @@ def test_the_first_use_exports_and_the_next_takes_what_is_there(checkpoint: Path
 
 
 def test_an_export_of_other_weights_is_not_taken(checkpoint: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def make_anew(*given: Any, **named: Any) -> None:
+    def make_anew(*args: Any, **named: Any) -> None:
         raise RunError("made anew")
 
     monkeypatch.setattr("itma.export.export.export", make_anew)
@@ -368,10 +368,10 @@ def test_a_run_that_cannot_be_written_to_names_the_way_out(
     shutil.move(checkpoint / "onnx", tmp_path / "elsewhere")
     truth = Path.mkdir
 
-    def mkdir(self: Path, *given: Any, **named: Any) -> None:
+    def mkdir(self: Path, *args: Any, **named: Any) -> None:
         if checkpoint in self.parents:
             raise PermissionError(13, "Permission denied")
-        truth(self, *given, **named)
+        truth(self, *args, **named)
 
     monkeypatch.setattr(Path, "mkdir", mkdir)
     with pytest.raises(StorageError, match=r"cannot be written to.*itma export .*checkpoint --out FOLDER"):
@@ -391,10 +391,10 @@ def test_a_missing_extra_is_named_with_its_install_line(
 ) -> None:
     truth = builtins.__import__
 
-    def without(name: str, *given: Any, **named: Any) -> Any:
+    def without(name: str, *args: Any, **named: Any) -> Any:
         if name.partition(".")[0] in ("onnx", "onnxruntime", "onnxscript"):
             raise ModuleNotFoundError(f"No module named {name!r}")
-        return truth(name, *given, **named)
+        return truth(name, *args, **named)
 
     monkeypatch.setattr(builtins, "__import__", without)
     model = open_model(checkpoint)

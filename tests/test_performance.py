@@ -66,7 +66,7 @@ def test_the_check_fails_where_a_ratio_fell_beyond_the_slack(
 ) -> None:
     path = tmp_path / "stored.json"
     path.write_text(json.dumps({"rows": {"loss-32": {"ratio": stored}}}))
-    monkeypatch.setattr(program, "measure", lambda *given, **named: _result(0.1))
+    monkeypatch.setattr(program, "measure", lambda *args, **named: _result(0.1))
     monkeypatch.setattr(sys, "argv", ["performance", "--rows", "loss-32", "--check", str(path)])
     assert program.main() == status
 

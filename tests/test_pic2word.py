@@ -49,7 +49,7 @@ def read_by_transformers(folder: Path, sentence: str, word: torch.Tensor) -> tor
         padding = tower.config.text_config.max_position_embeddings - ids.shape[1]
         ids = F.pad(ids, (0, padding), value=1)  # "</s>", as the folder's tokenizer says
 
-    def instead(module: object, given: object, output: torch.Tensor) -> torch.Tensor:
+    def instead(module: object, inputs: object, output: torch.Tensor) -> torch.Tensor:
         return torch.cat([output[:, :position], word[None, None], output[:, position + 1 :]], 1)
 
     table = tower.text_model.embeddings.token_embedding

@@ -101,11 +101,11 @@ def test_every_requirement_is_pinned_by_number_alone() -> None:
     assert [line for line in lines if not re.fullmatch(r"[\w.-]+==[\w.]+", line)] == []
     pinned = {normal(line.partition("==")[0]) for line in lines}
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    wanted = [
+    requirements = [
         *project["dependencies"],
         *(name for extra in project["optional-dependencies"].values() for name in extra),
     ]
-    assert {normal(re.split(r"[\[<>=!~;]", name)[0]) for name in wanted} - {"itma"} <= pinned
+    assert {normal(re.split(r"[\[<>=!~;]", name)[0]) for name in requirements} - {"itma"} <= pinned
 
 
 def test_the_wheel_holds_the_whole_package_and_nothing_else(tmp_path: Path) -> None:

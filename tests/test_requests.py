@@ -78,15 +78,15 @@ def settings_of(group: Any, prefix: str = "") -> Iterator[str]:
 @pytest.mark.parametrize("name", list(settings_of(TrainConfig())))
 def test_a_field_of_a_training_can_be_set_by_name(name: str) -> None:
     value = attrgetter(name)(TrainConfig())
-    written = (
+    text = (
         ",".join(value) if isinstance(value, tuple) else str(value).lower() if isinstance(value, bool) else str(value)
     )
-    assert attrgetter(name)(change(TrainConfig(), {name: written})) == value
+    assert attrgetter(name)(change(TrainConfig(), {name: text})) == value
     assert "changes" in command("train") and "changes" in inspect.signature(api.train).parameters
 
 
 @pytest.mark.parametrize(
-    ("given", "error", "message"),
+    ("fields", "error", "message"),
     [
         ({"k": 0}, ConfigError, "k=0 hits"),
         ({"k": "3"}, ConfigError, "k='3'"),
@@ -104,13 +104,13 @@ def test_a_field_of_a_training_can_be_set_by_name(name: str) -> None:
         ({"embedding": [1.0], "text": "red"}, DataError, "cannot be changed by a sentence"),
     ],
 )
-def test_a_search_that_makes_no_sense_is_refused_when_it_is_made(given: Any, error: type, message: str) -> None:
+def test_a_search_that_makes_no_sense_is_refused_when_it_is_made(fields: Any, error: type, message: str) -> None:
     with pytest.raises(error, match=message):
-        SearchRequest(**given)
+        SearchRequest(**fields)
 
 
 @pytest.mark.parametrize(
-    ("given", "error"),
+    ("fields", "error"),
     [
         ({"batch": 0}, ConfigError),
         ({"recall": 0}, ConfigError),
@@ -119,9 +119,9 @@ def test_a_search_that_makes_no_sense_is_refused_when_it_is_made(given: Any, err
         ({"address": "a:1"}, ConfigError),
     ],
 )
-def test_an_indexing_that_makes_no_sense_is_refused_when_it_is_made(given: Any, error: type) -> None:
-    with pytest.raises(error, match=next(iter(given))):
-        IndexOptions(**given)
+def test_an_indexing_that_makes_no_sense_is_refused_when_it_is_made(fields: Any, error: type) -> None:
+    with pytest.raises(error, match=next(iter(fields))):
+        IndexOptions(**fields)
 
 
 def test_a_name_that_is_no_option_is_refused_as_by_any_function() -> None:

@@ -65,7 +65,7 @@ def problem(answer: Any) -> tuple[int, str]:
 
 
 @pytest.mark.parametrize(
-    "question",
+    "body",
     [
         {"text": "make red cube"},
         {"id": "item-03"},
@@ -77,11 +77,9 @@ def problem(answer: Any) -> tuple[int, str]:
         {"id": "item-04", "text": "make red cube", "earlier": ["make blue cube"]},
     ],
 )
-def test_a_search_answers_as_the_catalogue_does(
-    client: TestClient, catalogue: Catalogue, question: dict[str, Any]
-) -> None:
-    hits = search(client, **question)["hits"]
-    expected = catalogue.search(**{"k": 10, **question})
+def test_a_search_answers_as_the_catalogue_does(client: TestClient, catalogue: Catalogue, body: dict[str, Any]) -> None:
+    hits = search(client, **body)["hits"]
+    expected = catalogue.search(**{"k": 10, **body})
     assert [hit["id"] for hit in hits] == [hit.id for hit in expected]
     assert [hit["score"] for hit in hits] == pytest.approx([hit.score for hit in expected], abs=2e-6)
 

@@ -69,7 +69,7 @@ def test_a_method_takes_what_the_catalogue_s_takes(name: str) -> None:
 
 def test_searches_give_the_hits_of_the_catalogue(client: Client, catalogue: Catalogue) -> None:
     image = served.painted(20)
-    questions: list[dict[str, object]] = [
+    bodies: list[dict[str, object]] = [
         {"text": "make red cube", "k": 5},
         {"image": image, "text": "make blue cube", "fields": ["colour"]},
         {"image": served.as_bytes(image), "where": {"price": {"<": 20}}},
@@ -78,21 +78,21 @@ def test_searches_give_the_hits_of_the_catalogue(client: Client, catalogue: Cata
         {"embedding": np.arange(1, 17), "distinct": "colour"},
         {"text": "make red cube", "where": {"made": {">=": date(2026, 1, 5)}}},
     ]
-    for question in questions:
-        hits = client.search(**question)  # type: ignore[arg-type]
-        expected = catalogue.search(**question)  # type: ignore[arg-type]
+    for body in bodies:
+        hits = client.search(**body)  # type: ignore[arg-type]
+        expected = catalogue.search(**body)  # type: ignore[arg-type]
         assert [(hit.rank, hit.id, hit.fields) for hit in hits] == [(hit.rank, hit.id, hit.fields) for hit in expected]
         assert [hit.score for hit in hits] == pytest.approx([hit.score for hit in expected], abs=2e-6)
 
 
 def test_an_explanation_is_that_of_the_catalogue(client: Client, catalogue: Catalogue) -> None:
-    questions: list[dict[str, object]] = [
+    bodies: list[dict[str, object]] = [
         {"id": "item-03", "text": "make red cube"},
         {"image": served.painted(20), "methods": ["regions"]},
     ]
-    for question in questions:
-        answer = client.explain(target="item-05", **question)  # type: ignore[arg-type]
-        expected = itma.explain(catalogue, target="item-05", **question).to_plain()  # type: ignore[arg-type]
+    for body in bodies:
+        answer = client.explain(target="item-05", **body)  # type: ignore[arg-type]
+        expected = itma.explain(catalogue, target="item-05", **body).to_plain()  # type: ignore[arg-type]
         assert answer["score"] == pytest.approx(expected["score"], abs=1e-5)
         assert [word["effect"] for word in answer["words"]] == pytest.approx(
             [word["effect"] for word in expected["words"]], abs=1e-4

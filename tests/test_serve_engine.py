@@ -29,11 +29,11 @@ class Slow:
         self.batches: list[int] = []
         self.stamp = "items-1-1"
 
-    def answer(self, questions: Sequence[SearchRequest]) -> list[Any]:
-        self.batches.append(len(questions))
+    def answer(self, requests: Sequence[SearchRequest]) -> list[Any]:
+        self.batches.append(len(requests))
         self.begun.set()
         assert self.go.wait(30)
-        return [Hits([Hit(1, str(question.k), 1.0, "")]) for question in questions]
+        return [Hits([Hit(1, str(request.k), 1.0, "")]) for request in requests]
 
 
 class _OneSnapshot(Engine):
@@ -43,8 +43,8 @@ class _OneSnapshot(Engine):
         super().__init__(Metrics(), ServeConfig("catalogue", **settings))
         self._snapshot = snapshot
 
-    async def ask(self, question: SearchRequest, snapshot: Any = None) -> Any:
-        return await super().ask(question, snapshot or self._snapshot)
+    async def ask(self, request: SearchRequest, snapshot: Any = None) -> Any:
+        return await super().ask(request, snapshot or self._snapshot)
 
 
 def make_engine(catalogue: Any, **settings: Any) -> Engine:

@@ -86,18 +86,16 @@ def _alike(value: Any, expected: Any, name: str) -> None:
 # -- what is answered -------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    "question", [QUERY, {"text": "make red cube"}, {"id": "item-03"}], ids=["both", "text", "item"]
-)
+@pytest.mark.parametrize("body", [QUERY, {"text": "make red cube"}, {"id": "item-03"}], ids=["both", "text", "item"])
 @pytest.mark.parametrize("methods", [[], ["words"], ["regions", "target", "gradients"]])
 def test_an_explanation_is_that_of_the_catalogue(
-    client: TestClient, catalogue: Catalogue, question: dict[str, Any], methods: list[str]
+    client: TestClient, catalogue: Catalogue, body: dict[str, Any], methods: list[str]
 ) -> None:
-    has = {"words": "text" in question, "regions": "id" in question, "attention": "id" in question}
+    has = {"words": "text" in body, "regions": "id" in body, "attention": "id" in body}
     methods = [method for method in methods if has.get(method, True)]
-    answer = explain(client, **question, methods=methods)
+    answer = explain(client, **body, methods=methods)
     usual = [method for method in ("attention", "words", "regions", "target") if has.get(method, True)]
-    compared(answer, itma.explain(catalogue, target="item-05", methods=methods or usual, **question))
+    compared(answer, itma.explain(catalogue, target="item-05", methods=methods or usual, **body))
 
 
 def test_an_image_that_is_sent_is_explained(client: TestClient, catalogue: Catalogue) -> None:
@@ -163,7 +161,7 @@ def test_a_target_whose_image_is_lost_is_explained_without_its_regions(tmp_path:
 
 
 @pytest.mark.parametrize(
-    ("question", "expected"),
+    ("body", "expected"),
     [
         ({"target": None}, (422, "invalid_request")),
         ({"target": "nobody"}, (404, "unknown_item")),
@@ -185,10 +183,8 @@ def test_a_target_whose_image_is_lost_is_explained_without_its_regions(tmp_path:
         ({"run": "/etc"}, (422, "invalid_request")),
     ],
 )
-def test_what_makes_no_sense_is_refused(
-    client: TestClient, question: dict[str, Any], expected: tuple[int, str]
-) -> None:
-    answer = client.post(f"{API}/explain", json={**QUERY, "target": "item-05", **question})
+def test_what_makes_no_sense_is_refused(client: TestClient, body: dict[str, Any], expected: tuple[int, str]) -> None:
+    answer = client.post(f"{API}/explain", json={**QUERY, "target": "item-05", **body})
     assert problem(answer) == expected
 
 
@@ -294,11 +290,11 @@ class Blocked:
         self._real = explaining.case_of
         monkeypatch.setattr(explaining, "case_of", self._case_of)
 
-    def _case_of(self, *given: Any, **named: Any) -> Any:
+    def _case_of(self, *args: Any, **named: Any) -> Any:
         self.targets.append(named["target"])
         self.begun.set()
         assert self.go.wait(30)
-        return self._real(*given, **named)
+        return self._real(*args, **named)
 
 
 @contextmanager

@@ -20,12 +20,12 @@ def call(*words: object) -> Result:
     return CliRunner().invoke(cli, ["--quiet", *map(str, words)], catch_exceptions=False)
 
 
-def names(**given: object) -> set[str]:
-    return {setting.name for setting in explain_settings(**given)}  # type: ignore[arg-type]
+def names(**options: object) -> set[str]:
+    return {setting.name for setting in explain_settings(**options)}  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
-    "given",
+    "options",
     [
         *({"model": name} for name in COMPOSERS),
         *({"changes": {"train.loss": name}} for name in LOSSES),
@@ -35,8 +35,8 @@ def names(**given: object) -> set[str]:
     ],
     ids=str,
 )
-def test_every_setting_says_what_it_means_in_sentences(given: dict[str, str]) -> None:
-    silent = [setting.name for setting in explain_settings(**given) if not setting.meaning.endswith(".")]  # type: ignore[arg-type]
+def test_every_setting_says_what_it_means_in_sentences(options: dict[str, str]) -> None:
+    silent = [setting.name for setting in explain_settings(**options) if not setting.meaning.endswith(".")]  # type: ignore[arg-type]
     assert silent == []
 
 

@@ -102,10 +102,10 @@ def test_a_search_goes_on_while_another_one_waits_for_the_model(imaged: Path) ->
     model = catalogue.model
     before = model.embed_queries_from
 
-    def slow(*given: object) -> torch.Tensor:
+    def slow(*args: object) -> torch.Tensor:
         begun.set()
         assert go.wait(30)
-        return before(*given)  # type: ignore[arg-type]
+        return before(*args)  # type: ignore[arg-type]
 
     model.embed_queries_from = slow  # type: ignore[method-assign]
     thread = threading.Thread(target=lambda: catalogue.search(text="red"))

@@ -128,9 +128,9 @@ def unit(rows: int, seed: int = 0) -> np.ndarray:
 def table(ids: list[str], seed: int = 0, **columns: list[Any]) -> Any:
     """Rows with made-up embeddings; single columns of metadata may be given."""
     types = {field.name: field.type for field in METADATA}
-    given = {name: pa.array(values, types[name]) for name, values in columns.items()}
+    arrays = {name: pa.array(values, types[name]) for name, values in columns.items()}
     stamps = pa.array([seed] * len(ids), pa.int64())
-    return pa.table({"id": ids, "embedding": embedding_column(unit(len(ids), seed)), "_stamp": stamps, **given})
+    return pa.table({"id": ids, "embedding": embedding_column(unit(len(ids), seed)), "_stamp": stamps, **arrays})
 
 
 def ids_of(items: Items, where: Filter | None = None) -> list[str]:

@@ -172,8 +172,8 @@ def test_what_is_handed_over_has_the_length_of_weight_times_value() -> None:
     weights, values = torch.randn(2, 3, 5, 5, generator=random), torch.randn(2, 5, 6, generator=random)
     output = torch.randn(6, 6, generator=random)
     moved = measure_moved(weights, values, output)
-    given = torch.cat([weights[1, head, 2, 4] * values[1, 4, 2 * head : 2 * head + 2] for head in range(3)])
-    assert moved[1, 2, 4] == pytest.approx(float((output @ given).norm()), rel=1e-5)
+    heads = torch.cat([weights[1, head, 2, 4] * values[1, 4, 2 * head : 2 * head + 2] for head in range(3)])
+    assert moved[1, 2, 4] == pytest.approx(float((output @ heads).norm()), rel=1e-5)
 
 
 def test_a_study_needs_attention() -> None:
@@ -197,12 +197,12 @@ def test_runs_that_differ_in_their_seed_are_one_variant_with_an_interval(
     assert alone is not None and alone.interval is None
     assert study.of("attention=identity", "change", "rollout: per area") is None
 
-    written = study.write(tmp_path / "study")
+    paths = study.write(tmp_path / "study")
     plain = json.loads((tmp_path / "study" / "study.json").read_text())
     assert set(plain["measures"]) == set(MEASURES)
     assert sum(plain["queries"].values()) <= len(WORLD.split("test").feedback)
     assert (tmp_path / "study" / "study.csv").read_text().startswith("variant,feedback,measure,mean,low,high,runs")
-    for path in written:
+    for path in paths:
         if path.suffix == ".png":
             with Image.open(path) as image:
                 assert image.width > 400

@@ -121,7 +121,7 @@ class Study:
         write_text(folder / "study.json", json.dumps(plain, indent=1) + "\n")
         write_text(folder / "study.csv", table.getvalue())
         write_text(folder / "study.txt", f"{self}\n")
-        written = [folder / name for name in ("study.json", "study.csv", "study.txt")]
+        paths = [folder / name for name in ("study.json", "study.csv", "study.txt")]
         for name, measures in PLOTS.items():
             image = dot_chart(
                 {group: self._dots(group, measures) for group in GROUPS if group in self.queries},
@@ -130,8 +130,8 @@ class Study:
                 variants=list(self.runs),
             )
             write_with(folder / f"{name}.png", partial(image.save, format="PNG"))
-            written.append(folder / f"{name}.png")
-        return written
+            paths.append(folder / f"{name}.png")
+        return paths
 
     def _dots(self, group: str, measures: Sequence[str]) -> dict[str, list[Dot]]:
         rows: dict[str, list[Dot]] = {}

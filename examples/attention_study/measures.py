@@ -193,13 +193,13 @@ def _attention(model: Retriever, queries: Sequence[Scene], image: torch.Tensor) 
     softmax = composer.options.attention == "softmax"
     looked = torch.stack(weights).float().cpu()
     mean_BNN = (looked if softmax else looked.abs()).mean((0, 2)).numpy()
-    given = torch.stack(
+    weighted = torch.stack(
         [
             measure_moved(one, value, block.output.weight.detach()).cpu()
             for one, value, block in zip(weights, values, blocks, strict=True)
         ]
     )
-    handed_BNN = given.mean(0).numpy()
+    handed_BNN = weighted.mean(0).numpy()
     shares: dict[str, list[np.ndarray]] = {name: [] for name in ATTENTION if softmax or name != "rollout"}
     for index, one in enumerate(queries):
         words = words_of(model.tokenizer, one.feedback)
