@@ -121,13 +121,13 @@ def step(setting: Setting) -> dict[str, Any]:
     for composer in ("itma", "tirg"):
         for batch in (8,) if setting.tiny else (32, 256):
             lines = _trained(setting, composer, batch, log_every=2 if setting.tiny else 10)
-            last = [line for line in lines if "images per second" in line][-1]
+            last = [line for line in lines if "images_per_second" in line][-1]
             steps = 2 if setting.tiny else 10
             seconds = (lines[-1]["seconds"] - lines[0]["seconds"]) / (lines[-1]["step"] - lines[0]["step"])
             results[f"{composer}, batch {batch}"] = {
                 "rows a second": batch / seconds,
-                "images a second": last["images per second"],
-                "share of peak": last["share of peak"],
+                "images a second": last["images_per_second"],
+                "share_of_peak": last["share_of_peak"],
                 "plain float32 loop, rows a second": _plain(setting, composer, batch, steps),
             }
     return results

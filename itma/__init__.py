@@ -51,10 +51,12 @@ if TYPE_CHECKING:
     from itma.models.text_encoders.base import TextEncoder as TextEncoder
     from itma.models.text_encoders.base import TextEncoderConfig, Words
     from itma.models.text_encoders.base import register as register_text_encoder
+    from itma.models.trackers import Tracker
+    from itma.models.trackers import register as register_tracker
     from itma.records import Hit, Hits, Interval, Report, Triplet
     from itma.retrieval.catalogue import Catalogue
     from itma.retrieval.ingest.rows import Item
-    from itma.retrieval.request import SearchRequest
+    from itma.retrieval.request import IndexOptions, SearchRequest
     from itma.retrieval.stores.engines import register as register_store
     from itma.training.config import TrainConfig
     from itma.training.loop import dropout_seed, make_loss, make_optimizer
@@ -86,6 +88,7 @@ __all__ = [
     "ImageEncoder",
     "ImageEncoderConfig",
     "ImageError",
+    "IndexOptions",
     "Interval",
     "Item",
     "ItemExistsError",
@@ -111,6 +114,7 @@ __all__ = [
     "Task",
     "TextEncoder",
     "TextEncoderConfig",
+    "Tracker",
     "TrainConfig",
     "TrainingError",
     "Triplet",
@@ -138,6 +142,7 @@ __all__ = [
     "register_loss",
     "register_store",
     "register_text_encoder",
+    "register_tracker",
     "resume",
     "run_demo",
     "settings_for",
@@ -158,10 +163,11 @@ _NAMES = {
     "itma.models.image_encoders.base": "ImageEncoder ImageEncoderConfig",
     "itma.models.retriever": "Retriever RetrieverConfig",
     "itma.models.text_encoders.base": "TextEncoder TextEncoderConfig Words",
+    "itma.models.trackers": "Tracker",
     "itma.records": "Hit Hits Interval Report Triplet",
     "itma.retrieval.catalogue": "Catalogue",
     "itma.retrieval.ingest.rows": "Item",
-    "itma.retrieval.request": "SearchRequest",
+    "itma.retrieval.request": "IndexOptions SearchRequest",
     "itma.training.config": "TrainConfig",
     "itma.training.loop": "dropout_seed make_loss make_optimizer",
     "itma.training.losses": "Loss LossBatch",
@@ -176,6 +182,7 @@ _HOMES = {name: f"{module}:{name}" for module, names in _NAMES.items() for name 
     "register_loss": "itma.training.losses:register",
     "register_store": "itma.retrieval.stores.engines:register",
     "register_text_encoder": "itma.models.text_encoders.base:register",
+    "register_tracker": "itma.models.trackers:register",
     "run_demo": "itma.demo:demo",  # not `demo`: importing the module of that name would put the module in its place
 }
 """Public name → where it is."""

@@ -129,7 +129,7 @@ class Registry(Mapping[str, Part], Generic[Part]):
         """
         part = self.lookup(name)
         if part is None:
-            raise UnknownNameError(self.kind, name, self, advice=_HOW_TO_ADD)
+            raise UnknownNameError(self.kind, name, self, advice=HOW_TO_ADD)
         return part
 
     def lookup(self, name: str) -> Part | None:
@@ -174,7 +174,7 @@ class Registry(Mapping[str, Part], Generic[Part]):
 
 REGISTRIES: dict[str, "Registry[Any]"] = {}
 """Every registry that there is, by what it holds."""
-_HOW_TO_ADD = (
+HOW_TO_ADD = (
     "One of your own becomes known with: itma --import FILE.py COMMAND …, or by installing the package that has it; "
     "see docs/extending.md"
 )

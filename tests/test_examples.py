@@ -35,10 +35,12 @@ def test_the_loop_by_hand_without_a_folder_says_how_to_call_it(monkeypatch: pyte
         runpy.run_path(str(EXAMPLES / "train_by_hand.py"), run_name="__main__")
 
 
-def test_each_part_of_the_page_about_extending_trains_and_opens_again(tmp_path: Path) -> None:
+def test_each_part_of_the_page_about_extending_trains_and_opens_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     page = (EXAMPLES.parent / "docs" / "extending.md").read_text(encoding="utf-8")
     codes = re.findall(r"^```python\n(.*?)^```$", page, flags=re.MULTILINE | re.DOTALL)
-    assert len(codes) == 6 and all(len(code.splitlines()) < 30 for code in codes)
+    assert len(codes) == 7 and all(len(code.splitlines()) < 30 for code in codes)
     for number, code in enumerate(codes):
         (tmp_path / f"extending_{number}.py").write_text(code, encoding="utf-8")
         registry.import_file(str(tmp_path / f"extending_{number}.py"))
@@ -55,3 +57,6 @@ def test_each_part_of_the_page_about_extending_trains_and_opens_again(tmp_path: 
     assert itma.evaluate(run, device="cpu").queries == 12
     needs = json.loads((run / "run.json").read_text())["needs"]
     assert [one["file"] for one in needs] == [f"extending_{number}.py" for number in (0, 3, 4, 5, 1, 2)]
+    monkeypatch.chdir(tmp_path)
+    assert itma.index(run, root, "shelf://pairs", device="cpu").outcome.new == 12
+    assert (tmp_path / "shelf" / "pairs").is_dir() and len(itma.Catalogue.open("shelf://pairs")) == 12

@@ -382,7 +382,8 @@ def test_tensorboard_gets_numbers_and_example_queries(tmp_path: Path) -> None:
     trained(tmp_path)
     events = EventAccumulator(str(tmp_path)).Reload()
     tags = events.Tags()
-    assert {"loss", "learning rate", "scale", "images per second", "validation/recall@1"} <= set(tags["scalars"])
+    assert {"loss", "learning_rate", "scale", "images_per_second", "validation/recall@1"} <= set(tags["scalars"])
+    assert not any(" " in name for name in tags["scalars"])
     assert tags["images"] == ["queries/0"]
     assert len(events.Scalars("loss")) == 6
     assert (tmp_path / METRICS).is_file()

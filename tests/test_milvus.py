@@ -317,6 +317,7 @@ def test_the_command_line_takes_a_server_wherever_it_takes_a_folder(address: str
 def test_an_address_of_no_engine_is_refused() -> None:
     done = CliRunner().invoke(cli, ["catalogue", "info", "mysql://host/shop"])
     assert done.exit_code == 1 and "'mysql://host/shop' is no address of a catalogue" in done.output
+    assert "itma --import FILE.py" in done.output
 
 
 # -- whole catalogues -------------------------------------------------------------------------------------------------

@@ -131,7 +131,7 @@ def test_the_peak_is_that_of_this_machine() -> None:
 
 def test_a_run_says_what_share_of_the_peak_it_reaches(tmp_path: Path) -> None:
     loop.train(model(), triplets(), TRAIN, tmp_path)
-    shares = [line["share of peak"] for line in read_metrics(tmp_path) if "loss" in line]
+    shares = [line["share_of_peak"] for line in read_metrics(tmp_path) if "loss" in line]
     assert len(shares) == TRAIN.steps and all(0 < share < 1 for share in shares)
 
 

@@ -65,6 +65,13 @@ def test_a_field_of_an_indexing_is_the_same_everywhere(name: str) -> None:
         assert inspect.signature(function).parameters[name].default == INDEX[name].default
 
 
+@pytest.mark.parametrize(
+    ("function", "name"), [(api.index, "options"), (Catalogue.build, "options"), (api.search, "request")]
+)
+def test_a_value_whose_fields_can_be_given_one_by_one_may_be_left_out(function: Any, name: str) -> None:
+    assert inspect.signature(function).parameters[name].default is None
+
+
 def settings_of(group: Any, prefix: str = "") -> Iterator[str]:
     """The dotted names of all single settings."""
     for each in fields(group):

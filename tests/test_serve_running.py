@@ -21,10 +21,10 @@ pytest.importorskip("fastapi", reason="the extra is not installed: pip install '
 
 from itma.cli import cli
 from itma.client import Client
-from itma.errors import ConfigError
+from itma.errors import ConfigError, RunError
 from itma.retrieval.ingest.rows import Item
 from itma.server.config import WRITE_KEYS, ServeConfig
-from itma.server.running import serve
+from itma.server.running import SETTINGS, serve, worker
 from tests import served
 
 
@@ -121,6 +121,28 @@ def test_a_catalogue_that_is_not_there_is_told_in_one_line(tmp_path: Path) -> No
     done = CliRunner().invoke(cli, ["serve", str(tmp_path / "nothing")])
     assert done.exit_code == 1
     assert "does not exist" in done.output and "itma index" in done.output
+
+
+def test_what_keeps_several_workers_from_opening_the_catalogue_is_said_before_they_start(folder: Path) -> None:
+    with pytest.raises(RunError, match="nowhere"):
+        serve(ServeConfig(str(folder), port=0, workers=2, run="nowhere"), started=pytest.fail)
+
+
+def test_a_worker_imports_first_what_the_command_was_given(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "parts_of_a_worker.py").write_text("")
+    config = ServeConfig("catalogue", imports=(str(tmp_path / "parts_of_a_worker.py"),))
+    monkeypatch.setenv(SETTINGS, config.to_json())
+    monkeypatch.setattr("itma.server.app.make_app", lambda given: (given, "parts_of_a_worker" in sys.modules))
+    assert worker() == (config, True)
+
+
+def test_the_command_hands_its_imports_to_the_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "parts_of_a_server.py").write_text("")
+    served_by: list[ServeConfig] = []
+    monkeypatch.setattr("itma.server.running.serve", lambda config, started: served_by.append(config))
+    given = str(tmp_path / "parts_of_a_server.py")
+    CliRunner().invoke(cli, ["--import", given, "serve", str(tmp_path)], catch_exceptions=False)
+    assert served_by[0].imports == (given,)
 
 
 def test_without_the_extra_the_command_names_it(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -61,5 +61,6 @@ def serve(catalogue: str | Path, **options: Any) -> None:
     from itma.server.config import ServeConfig
     from itma.server.running import serve
 
-    config = ServeConfig(str(catalogue), **options)
+    imports = click.get_current_context().find_root().params.get("imports", ())
+    config = ServeConfig(str(catalogue), imports=imports, **options)
     serve(config, started=lambda address: click.echo(f"serving {catalogue} at {address} (Ctrl+C stops)", err=True))

@@ -215,7 +215,10 @@ def takes(shape: type, name: str = "options") -> Callable[[Callable[..., Made]],
             Parameter(each.name, Parameter.KEYWORD_ONLY, default=each.default, annotation=each.type)
             for each in choices.values()
         ]
-        call.__signature__ = own.replace(parameters=[*own.parameters.values(), *added])  # type: ignore[attr-defined]
+        taken = own.parameters | {
+            name: own.parameters[name].replace(default=None, annotation=f"{shape.__name__} | None")
+        }
+        call.__signature__ = own.replace(parameters=[*taken.values(), *added])  # type: ignore[attr-defined]
         return call
 
     return wrap

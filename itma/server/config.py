@@ -34,6 +34,8 @@ class ServeConfig:
     """Names that requests may call the server by; empty: this machine's own where only it is listened on, else all."""
     run: str | None = None
     """The run folder, if it was moved."""
+    imports: tuple[str, ...] = ()
+    """Files or modules with parts of one's own, which each process imports first; see `itma.registry.import_file`."""
     runtime: str | None = None
     """What answers: `torch`, `torch-bf16`, `onnx`, `onnx-int8`; None: what made the catalogue."""
     write: bool = False

@@ -9,6 +9,7 @@ from contextlib import ExitStack, suppress
 from typing import Any
 
 from itma.errors import CatalogueError, ConfigError, MissingExtraError
+from itma.registry import import_file
 from itma.server.config import Keys, ServeConfig, check
 
 log = logging.getLogger(__name__)
@@ -28,6 +29,8 @@ def serve(config: ServeConfig, *, started: Callable[[str], None] | None = None) 
         MissingExtraError: the extra `serve` is not installed.
         ConfigError: the settings would leave the catalogue open to strangers, or the port is taken.
         CatalogueError: there is no such catalogue.
+        RunError: with several workers: its model cannot be opened.
+        PluginError: what is to be imported cannot be.
     """
     try:
         import fastapi  # noqa: F401 - one of the extra stands for all
@@ -36,7 +39,10 @@ def serve(config: ServeConfig, *, started: Callable[[str], None] | None = None) 
     except ImportError as error:
         raise MissingExtraError("the server", "serve") from error
     check(config, Keys.of())
+    for source in config.imports:
+        import_file(source)
     from itma.retrieval import manifest
+    from itma.retrieval.catalogue import Catalogue
     from itma.retrieval.stores.base import metadata_of
     from itma.retrieval.stores.engines import store_at
     from itma.server.service import stop_parts
@@ -52,6 +58,8 @@ def serve(config: ServeConfig, *, started: Callable[[str], None] | None = None) 
             log.warning(
                 "the page cannot show %r: the catalogue has the columns %s", name, ", ".join(columns) or "(none)"
             )
+    if config.workers > 1:  # what keeps the workers from opening it is said here, once: one that dies is started anew
+        Catalogue.open(config.catalogue, config.run, runtime=config.runtime)
     listening = _listening(config)
     with ExitStack() as stack:
         stack.callback(listening.close)
@@ -118,6 +126,8 @@ def worker() -> Any:
     from itma.server.app import make_app
 
     config = ServeConfig.from_json(os.environ[SETTINGS])
+    for source in config.imports:
+        import_file(source)
     _raise_open_files()
     logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s", level=logging.WARNING)
     if config.access_log:

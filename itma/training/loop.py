@@ -170,14 +170,14 @@ def train(
                     for number, (value, _, size) in enumerate(values, start=done + 1 - len(values)):
                         if not math.isfinite(value) or not math.isfinite(size):
                             raise _divergence_error(number, value, size, config, now, folder)
-                    numbers = dict(zip(("loss", "train/batch recall@1", "gradient length"), values[-1], strict=True))
+                    numbers = dict(zip(("loss", "train/batch_recall@1", "gradient_length"), values[-1], strict=True))
                     meter.set_postfix(loss=f"{numbers['loss']:.3f}", refresh=False)
                 optimizer.step()
                 meter.update()
                 if record:
                     record.count(sum(batch.count for batch in parts) * world.count)
                     if done % config.log_every == 0:
-                        record.step(done, numbers | {"learning rate": rate, "scale": model.scale.item()})
+                        record.step(done, numbers | {"learning_rate": rate, "scale": model.scale.item()})
                 if stopping or due:
                     if world.first:
                         assert record
@@ -393,9 +393,9 @@ class _Record:
     def step(self, step: int, numbers: Mapping[str, float]) -> None:
         passed = time.perf_counter() - self._since
         self._seconds += passed
-        speed = {"images per second": self._images / passed}
+        speed = {"images_per_second": self._images / passed}
         if self.operations:
-            speed["share of peak"] = self.operations * self._steps / passed / self._peak
+            speed["share_of_peak"] = self.operations * self._steps / passed / self._peak
         self._write(step, {**numbers, **speed})
         self._begin()
 

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from itma.errors import ConfigError
-from itma.registry import Registry
+from itma.registry import HOW_TO_ADD, Registry
 from itma.retrieval.stores.base import Store
 from itma.retrieval.stores.lance import LanceStore
 
@@ -47,7 +47,8 @@ def store_at(address: str | Path) -> Store:
     kind = REGISTRY.lookup(str(address).partition("://")[0])
     if kind is None:
         raise ConfigError(
-            f"{address!r} is no address of a catalogue; give a folder, milvus://HOST:PORT/NAME or s3://BUCKET/NAME"
+            f"{address!r} is no address of a catalogue; give a folder, milvus://HOST:PORT/NAME or s3://BUCKET/NAME. "
+            + HOW_TO_ADD
         )
     store: Store = kind(str(address))
     return store
