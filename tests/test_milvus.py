@@ -188,6 +188,24 @@ def test_more_hits_than_the_server_gives_are_refused(items: MilvusItems) -> None
         items.nearest(unit(1), 20_000)
 
 
+def test_pages_hold_every_item_once_where_the_server_keeps_them_in_several_files(store: MilvusStore) -> None:
+    items = store.create("items-1", schema_of(DIM, METADATA))
+    prices = {f"i{number}": number for number in range(300)}
+    items.upsert(table(list(prices), unit(300), price=list(prices.values())))
+    store.sync()
+    prices |= {f"i{number}": -number for number in range(100, 450)}
+    items.upsert(table(list(prices)[100:], unit(350), price=list(prices.values())[100:]))
+    items.delete(gone := [f"i{number}" for number in range(0, 450, 7)])
+    rows, after = [], None
+    while True:
+        page, after = items.page(["id", "price"], 40, after=after)
+        rows += page.to_pylist()
+        if after is None:
+            break
+    assert sorted(row["id"] for row in rows) == ids_of(items) == sorted(prices.keys() - set(gone))
+    assert all(row["price"] == prices[row["id"]] for row in rows)
+
+
 def test_items_that_are_gone_do_not_take_the_place_of_others(items: MilvusItems) -> None:
     names = [f"{number:03d}" for number in range(120)]
     items.insert(table(names, unit(120)))

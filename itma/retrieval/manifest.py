@@ -3,36 +3,28 @@
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any
 
+from itma.config import from_plain
 from itma.errors import CatalogueError
 from itma.io import parse_json
 from itma.models.hub_names import hub_name
 from itma.models.shipped import is_shipped, locate
-from itma.retrieval.stores.base import Store
+from itma.retrieval.stores.base import Store, damage_error
 
 FORMAT = 2
 NAME = "catalogue.json"
 """The document that makes a folder, or what stands at an address, a catalogue."""
 
-_KINDS = {
-    "table": str,
-    "dim": int,
-    "model": str | None,
-    "fingerprint": str | None,
-    "runtime": str,
-    "checkpoint": str | None,
-    "run": dict | None,
-    "images": dict | None,
-    "ann": dict | None,
-    "sources": list,
-}
-"""What the values of the document are in JSON."""
 
-FolderRecord = Mapping[str, str]
-"""Where a folder is: `path`, and `from_here` as seen from the catalogue, so that both can be moved together."""
+@dataclass(frozen=True)
+class FolderRecord:
+    """Where a folder is, so that it and the catalogue can be moved together."""
+
+    path: str
+    from_here: str
+    """As seen from the catalogue; empty where it is not."""
 
 
 @dataclass(frozen=True)
@@ -88,7 +80,7 @@ class About:
     complete: bool = True
     """Whether the last indexing came to its end."""
     ann: Ann | None = None
-    sources: tuple[str, ...] = field(default=())
+    sources: tuple[str, ...] = ()
     """What was indexed last, for people."""
 
     def to_json(self) -> str:
@@ -124,35 +116,16 @@ def read(store: Store) -> About:
                 f"the catalogue {store.address!r} was written by {age} itma (format {number}, this one reads "
                 f"{FORMAT}); {way_out}"
             )
-        return _parse(plain)
+        return from_plain(About, {each.name: plain[each.name] for each in fields(About)})
     except CatalogueError:
         raise
     except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise CatalogueError(
-            f"the catalogue {store.address!r} is damaged ({NAME}: {error!r}); restore a backup, or index the images "
-            "again with --replace"
-        ) from error
+        raise damage_error(store.address, f"{NAME}: {error!r}") from error
 
 
 def write(store: Store, about: About) -> None:
     """Keep what a catalogue knows of itself, whole or not at all: readers see either the old or the new."""
     store.write(NAME, about.to_json())
-
-
-def _parse(plain: dict[str, Any]) -> About:
-    known = {each.name: plain[each.name] for each in fields(About)}
-    for name, kind in _KINDS.items():
-        if not isinstance(known[name], kind):
-            raise TypeError(f"{name} is {known[name]!r:.60}")
-    for folder in filter(None, (known["run"], known["images"])):
-        if not all(isinstance(folder[key], str) for key in ("path", "from_here")):
-            raise TypeError(f"a folder is {folder!r:.60}")
-    if known["tokens"] is not None:
-        known["tokens"] = MapShapes(tuple((c, h, w) for c, h, w in known["tokens"]["shapes"]))
-    if known["ann"] is not None:
-        known["ann"] = Ann(**known["ann"])
-    flags = {name: bool(known[name]) for name in ("durable", "complete")}
-    return About(**known | flags | {"sources": tuple(known["sources"])})
 
 
 def record_folder(folder: Path, catalogue: str) -> FolderRecord:
@@ -161,26 +134,26 @@ def record_folder(folder: Path, catalogue: str) -> FolderRecord:
     A folder that is no model's is given as a whole path, so that it is never taken for such a name.
     """
     if is_shipped(folder) or hub_name(folder) is not None:
-        return {"path": str(folder), "from_here": ""}
+        return FolderRecord(str(folder), "")
     there = folder.resolve()
     if "://" in catalogue:
-        return {"path": str(there), "from_here": ""}
+        return FolderRecord(str(there), "")
     try:
         relative = Path(os.path.relpath(there, Path(catalogue).resolve())).as_posix()
     except ValueError:  # another drive
         relative = ""
-    return {"path": str(there), "from_here": relative}
+    return FolderRecord(str(there), relative)
 
 
 def name_folder(record: FolderRecord, catalogue: str) -> str:
     """How a person names a folder in a command: a model of itma's own or of the hub by its name."""
-    return str(find_folder(record, catalogue)) if record["from_here"] else record["path"]
+    return str(find_folder(record, catalogue)) if record.from_here else record.path
 
 
 def find_folder(record: FolderRecord, catalogue: str) -> Path:
     """Where a folder is now: where it was, or else where it is seen from the catalogue."""
-    far = Path(record["path"])
-    if not record["from_here"] or far.is_dir():
+    far = Path(record.path)
+    if not record.from_here or far.is_dir():
         return locate(far)
-    near = Path(os.path.normpath(Path(catalogue).resolve() / record["from_here"]))
+    near = Path(os.path.normpath(Path(catalogue).resolve() / record.from_here))
     return near if near.is_dir() else far

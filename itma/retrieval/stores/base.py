@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from itma.errors import DataError, MissingPackageError
+from itma.errors import CatalogueError, DataError, MissingPackageError
 from itma.retrieval.filters import Filter
 from itma.retrieval.sums import Verification
 
@@ -220,20 +220,28 @@ class Store(Protocol):
         """Return once everything that was written would survive a loss of power."""
 
 
-def numbers_of(mark: str | None, count: int) -> tuple[int, ...]:
-    """The numbers in the mark of a page, see `Items.page`; none where there is no mark.
-
-    >>> numbers_of("3.17", 2)
-    (3, 17)
+def check_mark(mark: str, form: str) -> str:
+    """The mark of a page, see `Items.page`, which must have a form (a regular expression).
 
     Raises:
         DataError: it is no such mark.
     """
-    if mark is None:
-        return ()
-    if not re.fullmatch(rf"[0-9]{{1,15}}(\.[0-9]{{1,15}}){{{count - 1}}}", mark, re.ASCII):
+    if not re.fullmatch(form, mark):
         raise DataError(f"{mark[:60]!r} is no mark of a page; give the one that came with the page before, or none")
-    return tuple(map(int, mark.split(".")))
+    return mark
+
+
+def damage_error(address: str, what: str) -> CatalogueError:
+    """What is said of a catalogue of which something is missing or makes no sense."""
+    return CatalogueError(f"the catalogue {address!r} is damaged: {what}; restore a backup, or index again")
+
+
+def engine_error(address: str, reason: str) -> CatalogueError:
+    """What is said of an engine's error that has no better name."""
+    return CatalogueError(
+        f"the catalogue {address!r} cannot be read or written ({reason}); if this stays so, restore a backup or index "
+        "again"
+    )
 
 
 def arrow() -> Any:

@@ -103,20 +103,10 @@ class BucketStore(LanceStore):
             listed = self.files.get_file_info(FileSelector(self._path, allow_not_found=True))
         return [posixpath.basename(each.path) for each in listed]
 
-    def strange(self) -> bool:
-        """See `Store.strange`."""
-        names = self.names()
-        known = [name == "skipped.csv" or name.endswith(".lance") for name in names]
-        return "catalogue.json" not in names and not all(known)
-
     def discard(self) -> None:
         """See `Store.discard`."""
         with self.translate_errors():
             self.files.delete_dir_contents(self._path, missing_dir_ok=True)
-
-    def tables(self) -> list[str]:
-        """See `Store.tables`."""
-        return sorted(name.removesuffix(".lance") for name in self.names() if name.endswith(".lance"))
 
     def drop(self, name: str) -> None:
         """See `Store.drop`."""

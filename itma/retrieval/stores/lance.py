@@ -27,7 +27,17 @@ from itma.retrieval.ann import centres
 from itma.retrieval.exact import nearest
 from itma.retrieval.filters import Filter, ids_in
 from itma.retrieval.sql import to_sql
-from itma.retrieval.stores.base import Effort, IndexState, Version, arrow, embeddings_of, numbers_of, read_embeddings
+from itma.retrieval.stores.base import (
+    Effort,
+    IndexState,
+    Version,
+    arrow,
+    check_mark,
+    damage_error,
+    embeddings_of,
+    engine_error,
+    read_embeddings,
+)
 from itma.retrieval.sums import Verification
 
 if TYPE_CHECKING:
@@ -51,7 +61,8 @@ _SAMPLE = 100
 """Items for each partition that decide where the partitions lie."""
 _ID_INDEX_FROM = 20_000
 """Items from which on an index over the ids pays."""
-_OWN = re.compile(r"writer\.lock|skipped\.csv|sums\.sha256|embedded-images|items-\d+\.lance|\..*\.tmp")
+_TABLE = re.compile(r"items-\d+\.lance")
+_OWN = re.compile(rf"{_TABLE.pattern}|writer\.lock|skipped\.csv|sums\.sha256|embedded-images|\..*\.tmp")
 """What a process that was killed may leave before there is a catalogue."""
 
 
@@ -99,13 +110,18 @@ class LanceStore:
             return None
         return status.st_ino, status.st_mtime_ns, status.st_size
 
+    def names(self) -> list[str]:
+        """What lies directly at the address."""
+        try:
+            return [path.name for path in self.folder.iterdir()] if os.path.lexists(self.folder) else []
+        except OSError as error:
+            raise CatalogueError(f"{str(self.folder)!r} cannot be read: {error.strerror}") from error
+
     def strange(self) -> bool:
         """See `Store.strange`."""
-        if not os.path.lexists(self.folder):
-            return False
         try:
-            names = [path.name for path in self.folder.iterdir()]
-        except OSError:
+            names = self.names()
+        except CatalogueError:
             return True
         return "catalogue.json" not in names and not all(map(_OWN.fullmatch, names))
 
@@ -121,7 +137,7 @@ class LanceStore:
 
     def tables(self) -> list[str]:
         """See `Store.tables`."""
-        return sorted(path.stem for path in self.folder.glob("*.lance") if path.is_dir())
+        return sorted(name.removesuffix(".lance") for name in self.names() if _TABLE.fullmatch(name))
 
     def create(self, name: str, schema: "pa.Schema") -> "LanceItems":
         """See `Store.create`."""
@@ -134,9 +150,7 @@ class LanceStore:
     def open(self, name: str, version: int | None = None) -> "LanceItems":
         """See `Store.open`."""
         if name not in self.tables():
-            raise CatalogueError(
-                f"the catalogue {self.address!r} is damaged: {name}.lance is missing; restore a backup, or index again"
-            )
+            raise damage_error(self.address, f"{name}.lance is missing")
         with self._translate_errors():
             table = _lance().dataset(self._table(name), storage_options=self._options())
             if version is not None:
@@ -245,10 +259,7 @@ def _store_error(error: Exception, address: str) -> Exception:
         return BusyError(f"the catalogue {address!r} was changed by another process at the same moment; try again")
     # the engine names the line of its own source after its words
     short = re.split(r", /\S+\.rs:\d+", text)[0].splitlines()[0][:300] if text else type(error).__name__
-    return CatalogueError(
-        f"the catalogue {address!r} cannot be read or written ({short}); if this stays so, restore a backup or "
-        "index again"
-    )
+    return engine_error(address, short)
 
 
 class LanceItems:
@@ -305,7 +316,7 @@ class LanceItems:
         self, columns: Sequence[str], rows: int, *, after: str | None = None, where: Filter | None = None
     ) -> "tuple[pa.Table, str | None]":
         """See `Items.page`; the mark counts the items before."""
-        (first,) = numbers_of(after, 1) or (0,)
+        first = int(check_mark(after or "0", "[0-9]{1,15}"))
         with self._store._translate_errors():
             condition = where and to_sql(where)
             table = self._table.to_table(columns=list(columns), filter=condition, limit=rows + 1, offset=first)
@@ -328,13 +339,18 @@ class LanceItems:
     def insert(self, rows: "pa.Table") -> None:
         """See `Items.insert`."""
         with self._store.committing(self._name):
-            self._table.insert(_complete(rows, self.schema))
+            self._table.insert(self._complete(rows))
 
     def upsert(self, rows: "pa.Table") -> None:
         """See `Items.upsert`."""
         with self._store.committing(self._name):
             merge = self._table.merge_insert("id").when_matched_update_all().when_not_matched_insert_all()
-            merge.execute(_complete(rows, self.schema))
+            merge.execute(self._complete(rows))
+
+    def _complete(self, rows: "pa.Table") -> "pa.Table":
+        """The rows with all columns of the table, in its order; what they do not have is null."""
+        whole = arrow().concat_tables([self.schema.empty_table(), rows], promote_options="permissive")
+        return whole.select(self.schema.names).cast(self.schema)
 
     def delete(self, ids: Sequence[str]) -> None:
         """See `Items.delete`."""
@@ -457,16 +473,6 @@ class LanceItems:
             self.build_index()
         else:
             self._table.optimize.optimize_indices(index_names=[own[0].name], num_indices_to_merge=0)
-
-
-def _complete(rows: "pa.Table", schema: "pa.Schema") -> "pa.Table":
-    """The rows with all columns of the table, in its order; what they do not have is null."""
-    pa = arrow()
-    columns = [
-        rows[field.name].cast(field.type) if field.name in rows.column_names else pa.nulls(len(rows), field.type)
-        for field in schema
-    ]
-    return pa.Table.from_arrays(columns, schema=schema)
 
 
 def _harder(effort: Effort, matching: int, items: int, k: int) -> Effort:

@@ -36,7 +36,16 @@ import numpy as np
 from itma.errors import CatalogueError, DataError, FilterError, ItmaError, MissingExtraError, StorageError
 from itma.retrieval import exact
 from itma.retrieval.filters import Filter
-from itma.retrieval.stores.base import Effort, IndexState, Ranked, Version, arrow, numbers_of
+from itma.retrieval.stores.base import (
+    Effort,
+    IndexState,
+    Ranked,
+    Version,
+    arrow,
+    check_mark,
+    damage_error,
+    engine_error,
+)
 from itma.retrieval.stores.milvus_format import MOST_BYTES, from_plain, key_of, pack, to_expression, to_plain, unpack
 from itma.retrieval.sums import Verification
 
@@ -68,7 +77,8 @@ _MESSAGE_BYTES = 16 * 2**20
 """The size of one message, about; the server refuses 64 MiB."""
 _WAITING = 4_000
 """Rows outside the index; of more (from 6,000) the server makes an index for the time being, which is not exact."""
-_PARTS = 2**24
+_TOO_LARGE = ("larger than max", "exceed", "resourceexhausted")
+"""What an error says of an answer that is too large for one message."""
 
 
 class MilvusStore:
@@ -107,9 +117,7 @@ class MilvusStore:
         try:
             text: str = json.loads(zlib.decompress(base64.b64decode(properties["text"])))
         except (KeyError, ValueError, zlib.error) as error:
-            raise CatalogueError(
-                f"the catalogue {self.address!r} is damaged: {name} cannot be read; restore a backup, or index again"
-            ) from error
+            raise damage_error(self.address, f"{name} cannot be read") from error
         return text
 
     def write(self, name: str, text: str) -> None:
@@ -265,28 +273,23 @@ class MilvusStore:
         except ItmaError:
             raise
         except (self.package.MilvusException, ValueError, TypeError, OSError) as error:
-            raise self._store_error(error, condition) from error
-
-    def _store_error(self, error: Exception, condition: Filter | None) -> ItmaError:
-        said = (str(getattr(error, "message", "")) or str(error) or type(error).__name__).splitlines()[0][:300]
-        low, server = said.lower(), f"the Milvus server at {self._server}"
-        if condition is not None and "cannot parse expression" in low:
-            return FilterError(f"the condition {condition} is not understood by Milvus ({said})")
-        for signs, kind, message in (
-            (("fail connecting", "unavailable"), CatalogueError,
-             f"{server} cannot be reached ({said}); start it, or check the address in {self.address!r}"),
-            (("deadline", "timeout", "retry run out"), CatalogueError,
-             f"{server} did not answer in time ({said}); see whether it is overloaded, and try again"),
-            (("auth", "permission"), CatalogueError,
-             f"{server} refuses the access ({said}); set {TOKEN}=user:password, or a key"),
-            (("quota", "disk", "deny to write"), StorageError, f"{server} takes no more writes ({said})"),
-        ):  # fmt: skip
-            if any(sign in low for sign in signs):
-                return kind(message)
-        return CatalogueError(
-            f"the catalogue {self.address!r} cannot be read or written ({said}); if this stays so, restore a backup or "
-            "index again"
-        )
+            text = str(getattr(error, "message", "")) or str(error) or type(error).__name__
+            text = text.splitlines()[0][:300]
+            if condition is not None and "cannot parse expression" in text.lower():
+                raise FilterError(f"the condition {condition} is not understood by Milvus ({text})") from error
+            server = f"the Milvus server at {self._server}"
+            for signs, kind, message in (
+                (("fail connecting", "unavailable"), CatalogueError,
+                 f"{server} cannot be reached ({text}); start it, or check the address in {self.address!r}"),
+                (("deadline", "timeout", "retry run out"), CatalogueError,
+                 f"{server} did not answer in time ({text}); see whether it is overloaded, and try again"),
+                (("auth", "permission"), CatalogueError,
+                 f"{server} refuses the access ({text}); set {TOKEN}=user:password, or a key"),
+                (("quota", "disk", "deny to write"), StorageError, f"{server} takes no more writes ({text})"),
+            ):  # fmt: skip
+                if any(sign in text.lower() for sign in signs):
+                    raise kind(message) from error
+            raise engine_error(self.address, text) from error
 
 
 def refuse_versions(address: str) -> NoReturn:
@@ -331,10 +334,7 @@ class MilvusItems:
         """Take up the newest state, before a write of one's own."""
         state = self._store.properties(self._collection)
         if state is None:
-            raise CatalogueError(
-                f"the catalogue {self._store.address!r} is damaged: its collection {self._collection} is missing; "
-                "restore a backup, or index again"
-            )
+            raise damage_error(self._store.address, f"its collection {self._collection} is missing")
         self._show(state)
 
     def _show(self, state: dict[str, str]) -> None:
@@ -363,48 +363,35 @@ class MilvusItems:
         self, columns: Sequence[str], *, where: Filter | None = None, rows: int = 8192
     ) -> Iterator["pa.RecordBatch"]:
         """See `Items.scan`."""
-        parts = max(1, -(-self.count() // min(rows, self._rows_of_message(columns))))
-        for part in range(parts):
-            yield from self._part(part, parts, columns, where)
-
-    def _part(self, part: int, parts: int, columns: Sequence[str], where: Filter | None) -> Iterator["pa.RecordBatch"]:
-        """The items of one of many parts; keys are spread evenly, so that all parts are of nearly the same size."""
-        low, high = (f"{2**64 * end // parts:017x}"[1:] for end in (part, part + 1))
-        ranged = f'key >= "{low}"' + (f' and key < "{high}"' if part + 1 < parts else "")
-        try:
-            batch = self._query(f"({ranged}) and {to_expression(where, self.schema)}", columns, where)
-        except CatalogueError as error:
-            if not any(sign in str(error).lower() for sign in ("larger than max", "exceed", "resourceexhausted")):
-                raise
-            for half in (2 * part, 2 * part + 1):  # texts that are longer than we thought
-                yield from self._part(half, 2 * parts, columns, where)
-            return
-        if len(batch):
-            yield batch
+        after: str | None = ""
+        while after is not None:
+            page, after = self.page(columns, rows, after=after, where=where)
+            yield from page.to_batches() if len(page) else ()
 
     def page(
         self, columns: Sequence[str], rows: int, *, after: str | None = None, where: Filter | None = None
     ) -> "tuple[pa.Table, str | None]":
-        """See `Items.page`; the mark says which part of how many comes next."""
-        if after is None:
-            after = f"0.{max(1, -(-self.count(where) // max(1, min(rows, self._rows_of_message(columns)))))}"
-        part, parts = numbers_of(after, 2)
-        if not part < parts <= _PARTS:
-            raise DataError(f"{after!r} is no mark of a page; give the one that came with the page before, or none")
-        batches: list[pa.RecordBatch] = []
-        while part < parts and not batches:
-            batches = list(self._part(part, parts, columns, where))
-            part += 1
-        table = arrow().Table.from_batches(batches, self._schema_of(columns))
-        return table, f"{part}.{parts}" if part < parts else None
+        """See `Items.page`; the mark is the last key, and with this option the server leaves out none before it."""
+        mark = check_mark(after or "", "[0-9a-f]{32}|")
+        expression = f'key > "{mark}" and {to_expression(where, self.schema)}'
+        limit = min(rows, self._rows_of_message(columns))
+        while True:
+            try:
+                keys, batch = self._query(expression, columns, where, limit=limit, reduce_stop_for_best="True")
+            except CatalogueError as error:
+                if limit == 1 or not any(sign in str(error).lower() for sign in _TOO_LARGE):
+                    raise
+                limit //= 2  # texts that are longer than we thought
+            else:
+                return arrow().Table.from_batches([batch]), max(keys, default=None)
 
     def get(self, ids: Sequence[str], columns: Sequence[str]) -> "pa.Table":
         """See `Items.get`."""
         step, batches = min(_IDS, self._rows_of_message(columns)), []
         for first in range(0, len(ids), step):
             keys = ", ".join(f'"{key_of(name)}"' for name in ids[first : first + step])
-            batches.append(self._query(f"key in [{keys}]", columns))
-        return arrow().Table.from_batches(batches, self._schema_of(columns))
+            batches.append(self._query(f"key in [{keys}]", columns)[1])
+        return arrow().Table.from_batches(batches, arrow().schema([self.schema.field(name) for name in columns]))
 
     def _rows_of_message(self, columns: Sequence[str]) -> int:
         each = 200 + 100 * len(columns)
@@ -412,14 +399,13 @@ class MilvusItems:
             each += 4 * self.schema.field("embedding").type.list_size
         return max(1, min(_HITS, _MESSAGE_BYTES // each))
 
-    def _query(self, expression: str, columns: Sequence[str], where: Filter | None = None) -> "pa.RecordBatch":
-        """Columns of the items that an expression of Milvus' matches."""
-        fields = sorted({"id"} | {name if name in ("id", "embedding") else "columns" for name in columns})
-        rows = self._read("query", where, filter=expression, output_fields=fields)
-        return from_plain(rows, columns, self.schema)
-
-    def _schema_of(self, columns: Sequence[str]) -> "pa.Schema":
-        return arrow().schema([self.schema.field(name) for name in columns])
+    def _query(
+        self, expression: str, columns: Sequence[str], where: Filter | None = None, **options: Any
+    ) -> "tuple[list[str], pa.RecordBatch]":
+        """The keys of the items that an expression of Milvus' matches, and their columns."""
+        fields = sorted({"key", "id", *(name if name in ("id", "embedding") else "columns" for name in columns)})
+        rows = self._read("query", where, filter=expression, output_fields=fields, **options)
+        return [row["key"] for row in rows], from_plain(rows, columns, self.schema)
 
     def _read(self, method: str, where: Filter | None, **options: Any) -> Any:
         """A read by the client's `query` or `search`, at the level of consistency that is needed."""
