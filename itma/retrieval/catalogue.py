@@ -34,8 +34,8 @@ from itma.retrieval.ingest.listing import listing
 from itma.retrieval.ingest.rows import Item, Page, list_items
 from itma.retrieval.ingest.writing import Writer
 from itma.retrieval.manifest import About
-from itma.retrieval.query_encoder import EncoderOnDemand
-from itma.retrieval.request import IndexOptions, SearchRequest, takes
+from itma.retrieval.query_encoder import QueryEncoder
+from itma.retrieval.request import IndexOptions, SearchRequest, takes, value_of
 from itma.retrieval.snapshot import Snapshot
 from itma.retrieval.stores.base import Items, Store, Version, read_column
 from itma.retrieval.stores.engines import store_at
@@ -116,9 +116,9 @@ class Catalogue:
             encoder = before.encoder
         else:
             given = model or (self._given if before is None else None)
-            encoder = EncoderOnDemand(lambda: _model_of(about, address, given, self._runtime, self._device))
+            encoder = QueryEncoder(lambda: _model_of(about, address, given, self._runtime, self._device))
             if before is not None and before.encoder.is_open:
-                encoder()
+                encoder.open()
                 self._given = None
         return Snapshot(items, about, document, images, encoder, address, self._exact_items, before)
 
@@ -222,7 +222,7 @@ class Catalogue:
         """
         opened = cls(store_at(path), version=version, model=model, runtime=runtime, device=device)
         if not without_model and opened.snapshot.has_model:
-            opened.snapshot.encoder()
+            opened.snapshot.encoder.open()
         return opened
 
     @classmethod
@@ -455,10 +455,7 @@ class Catalogue:
             earlier=earlier,
             keep_same=keep_same,
         )
-        (answer,) = self.answer([request])
-        if isinstance(answer, Exception):
-            raise answer
-        return answer
+        return value_of(self.answer([request])[0])
 
     def answer(self, requests: Iterable[SearchRequest]) -> list[Hits | Exception]:
         """Many searches at once, of one state, which the model and the comparison take together.

@@ -6,9 +6,10 @@ halves.
 """
 
 import threading
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from itertools import product
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -16,110 +17,75 @@ import torch
 from itma.errors import DataError, ItmaError
 from itma.models.embedder import Embedder
 from itma.models.feedback import readable
+from itma.records import Hits
+from itma.retrieval.filters import Filter
 from itma.retrieval.ingest.image_names import ImageNames
 from itma.retrieval.ingest.rows import unit
 from itma.retrieval.manifest import About
 from itma.retrieval.reference_maps import ReferenceMaps, embedding_of_item
-from itma.retrieval.request import SearchRequest
-from itma.retrieval.stores.base import Items
+from itma.retrieval.request import SearchRequest, value_of
+from itma.retrieval.stores.base import Items, Ranked
 
 UNLIKE = 0.35
 """Length of the step away from what is not wanted; the query itself is of length 1."""
 _AT_ONCE = 64
 """Queries that the model takes together."""
+T = TypeVar("T")
+U = TypeVar("U")
 Maps = list[torch.Tensor]
 """Feature maps of one reference, each (1, channels, rows, columns)."""
+Part = tuple[Maps | None, str | None]
+"""What the model embeds at once: a reference, a sentence, or both."""
 
 
-@dataclass(frozen=True)
-class Query:
-    """What a request is searched by."""
+@dataclass(eq=False)
+class Search:
+    """One request on its way to its answer: every step adds what it finds out."""
 
-    embedding: np.ndarray
-    """(dim,) of length 1."""
-    alone: np.ndarray | None = None
-    """(dim,) of length 1: of the reference without a sentence. None: nobody asks for items that show its image."""
+    request: SearchRequest
+    where: Filter | None = None
+    columns: Sequence[str] = ()
+    out: set[str] = field(default_factory=set)
+    """Ids that are left out."""
     pixels: torch.Tensor | None = None
     """uint8 (3, height, width): the reference, where it is an image and no item."""
+    maps: Maps | None = None
+    """Of the reference."""
+    sentence: str | None = None
+    """The feedback, as the model reads it."""
+    query: np.ndarray | None = None
+    """(dim,) of length 1: what is searched for."""
+    alone: np.ndarray | None = None
+    """(dim,) of length 1: of the reference without a sentence. None: nobody asks for items that show its image."""
+    ranked: Ranked | None = None
+    notes: list[str] = field(default_factory=list)
+    """What the person who asked is to know."""
+    answer: Hits | Exception | None = None
+    """An error ends it."""
+
+
+def each(searches: Sequence[Search], step: Callable[[Search], None]) -> None:
+    """Take a step with every search that has no answer; one that fails fails alone."""
+    for search in searches:
+        if search.answer is None:
+            try:
+                step(search)
+            except Exception as error:
+                search.answer = error
+
+
+def together(work: Callable[[Sequence[T]], Sequence[U]], rows: Sequence[T]) -> list[U | Exception]:
+    """What some work gives for each row; where it fails, for each row by itself: it is not everybody's fault."""
+    try:
+        return list(work(rows))
+    except Exception as error:
+        return [error] if len(rows) == 1 else [answer for row in rows for answer in together(work, [row])]
 
 
 class QueryEncoder:
-    """A model, with the feature maps of items that were references before. Several threads may use it.
+    """A model that is opened when it is first needed, with the feature maps of items that were references before.
 
-    Args:
-        model: embeds references and sentences.
-    """
-
-    def __init__(self, model: Embedder) -> None:
-        self.model = model
-        self._maps = ReferenceMaps()
-
-    def queries(
-        self, requests: Mapping[int, SearchRequest], items: Items, about: About, names: ImageNames
-    ) -> dict[int, Query | Exception]:
-        """The query of each request, all of which need the model; or why there is none."""
-        maps: dict[int, Maps | Exception | None] = {}
-        pixels: dict[int, torch.Tensor] = {}
-        ids: dict[int, str] = {}
-        for row, request in requests.items():
-            if request.id is not None:
-                ids[row] = request.id
-            elif request.pixels is not None:
-                pixels[row] = request.pixels
-            elif request.image is None:
-                maps[row] = None
-            else:
-                try:
-                    pixels[row] = self.model.preprocess.read(request.image)
-                except Exception as error:
-                    maps[row] = error
-        maps |= self._of_items(ids, items, about, names) | self._of_pixels(pixels)
-        answers: dict[int, Query | Exception] = {}
-        needs: dict[int, Needed] = {}
-        for row, levels in maps.items():
-            try:
-                if isinstance(levels, Exception):
-                    raise levels
-                needs[row] = Needed.of(requests[row], self.model, levels)
-            except Exception as error:
-                answers[row] = error
-        uploads = {row: need for row, need in needs.items() if row in pixels and not need.request.keep_same}
-        images_alone = [replace(need, sentence=None) for need in uploads.values()]
-        alone = dict(zip(uploads, embed_requests(images_alone, self.model), strict=True))
-        for row, query in zip(needs, embed_requests(list(needs.values()), self.model), strict=True):
-            reference = alone.get(row)
-            if isinstance(query, Exception):
-                answers[row] = query
-            elif isinstance(reference, Exception):
-                answers[row] = reference
-            else:
-                answers[row] = Query(query, reference, pixels.get(row))
-        return answers
-
-    def _of_items(
-        self, ids: Mapping[int, str], items: Items, about: About, names: ImageNames
-    ) -> dict[int, Maps | Exception | None]:
-        try:
-            maps = self._maps.of(list(ids.values()), items, about, self.model, names)
-        except Exception as error:
-            return dict.fromkeys(ids, error)
-        return {row: maps[name] for row, name in ids.items()}
-
-    def _of_pixels(self, pixels: Mapping[int, torch.Tensor]) -> dict[int, Maps | Exception | None]:
-        if not pixels:
-            return {}
-        try:
-            levels = self.model.feature_maps(torch.stack(list(pixels.values())))
-        except Exception as error:
-            if len(pixels) == 1:
-                return dict.fromkeys(pixels, error)
-            alone = [self._of_pixels({row: one}) for row, one in pixels.items()]  # it is not everybody's fault
-            return {row: maps for one in alone for row, maps in one.items()}
-        return {row: [level[index : index + 1] for level in levels] for index, row in enumerate(pixels)}
-
-
-class EncoderOnDemand:
-    """Opens a model when it is first needed.
+    Several threads may use it.
 
     Args:
         load: gives the model.
@@ -127,133 +93,134 @@ class EncoderOnDemand:
 
     def __init__(self, load: Callable[[], Embedder]) -> None:
         self._load, self._lock = load, threading.Lock()
-        self._encoder: QueryEncoder | None = None
+        self._model: Embedder | None = None
+        self._maps = ReferenceMaps()
 
     @property
     def is_open(self) -> bool:
         """Whether it was needed already."""
-        return self._encoder is not None
+        return self._model is not None
 
-    def __call__(self) -> QueryEncoder:
+    def open(self) -> Embedder:
         """The model.
 
         Raises:
             CatalogueError, RunError: it cannot be opened; the next call tries again.
         """
         with self._lock:
-            if self._encoder is None:
-                self._encoder = QueryEncoder(self._load())
-            return self._encoder
+            if self._model is None:
+                self._model = self._load()
+            return self._model
 
+    def encode(self, searches: Sequence[Search], items: Items, about: About, names: ImageNames) -> None:
+        """Find out what each request is searched by.
 
-def encode_requests(
-    requests: Mapping[int, SearchRequest],
-    items: Items,
-    about: About,
-    names: ImageNames,
-    encoder: Callable[[], QueryEncoder],
-) -> dict[int, Query | Exception]:
-    """The query of each request; or why there is none.
-
-    Args:
-        requests: by any number.
-        items: the table that is searched.
-        about: of the catalogue.
-        names: where the items' images are.
-        encoder: gives the model; called where a request needs it.
-    """
-    queries: dict[int, Query | Exception] = {}
-    rest: dict[int, SearchRequest] = {}
-    for row, request in requests.items():
-        try:
-            if request.embedding is not None:
-                queries[row] = Query(unit(np.asarray(request.embedding)[None], about.dim, "the query")[0])
-            elif request.id is not None and not request.has_feedback:
-                queries[row] = Query(embedding_of_item(items, request.id))
-            else:
-                rest[row] = request
-        except ItmaError as error:
-            queries[row] = error
-    if rest:
-        try:
-            queries |= encoder().queries(rest, items, about, names)
-        except ItmaError as error:  # there is no model
-            queries |= dict.fromkeys(rest, error)
-    for row, request in requests.items():
-        query = queries[row]
-        if request.unlike and not isinstance(query, Exception):
-            try:
-                unlike = [embedding_of_item(items, id) for id in request.unlike]
-                queries[row] = replace(query, embedding=away(query.embedding, unlike))
-            except ItmaError as error:
-                queries[row] = error
-    return queries
-
-
-@dataclass(eq=False)
-class Needed:
-    """What a request needs of the model: a sum of embeddings, each with its weight."""
-
-    request: SearchRequest
-    maps: Maps | None = None
-    sentence: str | None = None
-
-    @classmethod
-    def of(cls, request: SearchRequest, model: Embedder, maps: Maps | None) -> "Needed":
-        """What a request needs, its sentence read.
-
-        Raises:
-            DataError: there is neither a reference nor a sentence.
-            FeedbackError: see `readable`.
+        Args:
+            searches: of any requests; the model is opened where one needs it.
+            items: the table that is searched.
+            about: of the catalogue.
+            names: where the items' images are.
         """
-        if maps is None and not request.has_feedback:
-            raise DataError("a query needs a reference image, a feedback sentence, or both; both are empty")
-        return cls(request, maps, readable(model, request.sentence, alone=maps is None))
 
-    def parts(self, model: Embedder) -> list[tuple[float, Maps | None, str | None]]:
-        """(weight, maps, sentence) of each query that the model is to embed."""
-        emphasis = self.request.emphasis
-        if self.maps is None or self.sentence is None or not emphasis or not model.reads_words:
-            return [(1.0, self.maps, self.sentence)]
-        alone = (self.maps, None) if emphasis < 0 else (None, self.sentence)
-        both = [(1 - abs(emphasis), self.maps, self.sentence)] if abs(emphasis) < 1 else []
-        return [*both, (abs(emphasis), *alone)]
+        def look_up(search: Search) -> None:
+            request = search.request
+            if request.embedding is not None:
+                (search.query,) = unit(np.asarray(request.embedding)[None], about.dim, "the query")
+            elif request.id is not None and not request.has_feedback:
+                search.query = embedding_of_item(items, request.id)
+
+        def step_away(search: Search) -> None:
+            if search.query is not None and search.request.unlike:
+                unlike = [embedding_of_item(items, id) for id in search.request.unlike]
+                search.query = away(search.query, unlike)
+
+        each(searches, look_up)
+        if rest := [search for search in searches if search.query is None and search.answer is None]:
+            try:
+                model = self.open()
+            except ItmaError as error:  # there is none
+                for search in rest:
+                    search.answer = error
+            else:
+                self._compose(rest, model, items, about, names)
+        each(searches, step_away)
+
+    def _compose(
+        self, searches: Sequence[Search], model: Embedder, items: Items, about: About, names: ImageNames
+    ) -> None:
+        """What the model makes of references and sentences."""
+
+        def read_image(search: Search) -> None:
+            search.pixels = search.request.pixels
+            if search.request.image is not None:
+                search.pixels = model.preprocess.read(search.request.image)
+
+        def make_maps(some: Sequence[Search]) -> list[Maps]:
+            levels = model.feature_maps(torch.stack([search.pixels for search in some if search.pixels is not None]))
+            return [[level[index : index + 1] for level in levels] for index in range(len(some))]
+
+        def take_maps(search: Search) -> None:
+            search.maps = value_of(maps.get(search))
+            if search.maps is None and not search.request.has_feedback:
+                raise DataError("a query needs a reference image, a feedback sentence, or both; both are empty")
+            search.sentence = readable(model, search.request.sentence, alone=search.maps is None)
+
+        def take_embeddings(search: Search) -> None:
+            for weight, embedding in embeddings[search]:
+                more = value_of(embedding) if weight == 1 else np.float32(weight) * value_of(embedding)
+                search.query = more if search.query is None else search.query + more
+            if search.request.emphasis:
+                (search.query,) = unit(np.asarray(search.query)[None], None, "the query")
+            search.alone = value_of(alone.get(search))
+
+        each(searches, read_image)
+        imaged = [search for search in searches if search.pixels is not None]
+        maps: dict[Search, Maps | Exception] = dict(zip(imaged, together(make_maps, imaged), strict=True))
+        ids = {search: search.request.id for search in searches if search.request.id is not None}
+        try:
+            maps_of_items = self._maps.of(list(ids.values()), items, about, model, names)
+            maps |= {search: maps_of_items[id] for search, id in ids.items()}
+        except Exception as error:
+            maps |= dict.fromkeys(ids, error)
+        each(searches, take_maps)
+        left = [search for search in searches if search.answer is None]
+        uploads = [search for search in left if search.pixels is not None and not search.request.keep_same]
+        alone = dict(zip(uploads, embed_parts([(search.maps, None) for search in uploads], model), strict=True))
+        jobs = [(search, weight, part) for search in left for weight, part in _parts(search, model)]
+        embeddings: dict[Search, list[tuple[float, np.ndarray | Exception]]] = {search: [] for search in left}
+        for (search, weight, _), embedding in zip(jobs, embed_parts([job[2] for job in jobs], model), strict=True):
+            embeddings[search].append((weight, embedding))
+        each(left, take_embeddings)
 
 
-def embed_requests(needs: Sequence[Needed], model: Embedder) -> list[np.ndarray | Exception]:
-    """The embedding (dim,) of length 1 that each request is searched by; or why there is none."""
-    answers: list[np.ndarray | Exception] = [np.zeros(0)] * len(needs)
-    jobs = [(row, *part) for row, need in enumerate(needs) for part in need.parts(model)]
-    sums: dict[int, np.ndarray] = {}
-    for imaged, worded in product((True, False), repeat=2):
-        group = [job for job in jobs if (job[2] is not None) == imaged and (job[3] is not None) == worded]
-        for first in range(0, len(group), _AT_ONCE):
-            part = group[first : first + _AT_ONCE]
-            for (row, weight, _, _), answer in zip(part, _together([job[2:] for job in part], model), strict=True):
-                if isinstance(answer, Exception):
-                    answers[row] = answer
-                else:
-                    sums[row] = answer if weight == 1 else sums.get(row, np.float32(0)) + np.float32(weight) * answer
-    for row, total in sums.items():
-        if not isinstance(answers[row], Exception):
-            answers[row] = total if needs[row].request.emphasis == 0 else unit(total[None], None, "the query")[0]
-    return answers
+def _parts(search: Search, model: Embedder) -> list[tuple[float, Part]]:
+    """What the model is to embed for a search, each with its weight in the sum."""
+    emphasis = search.request.emphasis
+    if search.maps is None or search.sentence is None or not emphasis or not model.reads_words:
+        return [(1.0, (search.maps, search.sentence))]
+    alone: Part = (search.maps, None) if emphasis < 0 else (None, search.sentence)
+    both: list[tuple[float, Part]] = [(1 - abs(emphasis), (search.maps, search.sentence))]
+    return [*(both if abs(emphasis) < 1 else []), (abs(emphasis), alone)]
 
 
-def _together(part: Sequence[tuple[Maps | None, str | None]], model: Embedder) -> Sequence[np.ndarray | Exception]:
-    first_maps, first_sentence = part[0]
-    try:
-        maps = None
-        if first_maps is not None:
-            rows = [one for one, _ in part if one is not None]
-            maps = first_maps if len(rows) == 1 else [torch.cat(level) for level in zip(*rows, strict=True)]
-        sentences = None if first_sentence is None else [str(sentence) for _, sentence in part]
-        embeddings: np.ndarray = model.embed_queries_from(maps, sentences).cpu().numpy()
-        return list(embeddings)
-    except Exception as error:
-        if len(part) == 1:
-            return [error]
-        return [answer for one in part for answer in _together([one], model)]  # it is not everybody's fault
+def embed_parts(parts: Sequence[Part], model: Embedder) -> list[np.ndarray | Exception]:
+    """The embedding (dim,) of length 1 of each part; or why there is none."""
+
+    def embed(some: Sequence[Part]) -> list[np.ndarray]:
+        levels = [maps for maps, _ in some if maps is not None]
+        maps = (
+            [torch.cat(level) for level in zip(*levels, strict=True)] if len(levels) > 1 else next(iter(levels), None)
+        )
+        sentences = [sentence for _, sentence in some if sentence is not None] or None
+        return list(model.embed_queries_from(maps, sentences).cpu().numpy())
+
+    answers: dict[int, np.ndarray | Exception] = {}
+    for kind in product((True, False), repeat=2):
+        rows = [row for row, (maps, sentence) in enumerate(parts) if (maps is not None, sentence is not None) == kind]
+        for first in range(0, len(rows), _AT_ONCE):
+            some = rows[first : first + _AT_ONCE]
+            answers |= zip(some, together(embed, [parts[row] for row in some]), strict=True)
+    return [answers[row] for row in range(len(parts))]
 
 
 def away(query: np.ndarray, unlike: Sequence[np.ndarray]) -> np.ndarray:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:  # the command line begins here: nothing that takes long to lo
 
 RUNTIMES = ("torch", "torch-bf16", "onnx", "onnx-int8")
 ENGINES = ("local", "ray")
+Answer = TypeVar("Answer")
 
 
 def option(default: Any, sentence: str, *, short: str | None = None) -> Any:
@@ -127,6 +128,13 @@ def _check(name: str, value: Any, fits: bool, wanted: str) -> None:
         raise DataError(f"{name}={value!r:.60} is a {type(value).__name__}; expected {wanted}")
 
 
+def value_of(answer: "Answer | Exception") -> "Answer":
+    """An answer; an error in its place is raised."""
+    if isinstance(answer, Exception):
+        raise answer
+    return answer
+
+
 def is_of(value: Any, kind: type) -> bool:
     """Whether a value is a number of this kind, which true and false are not."""
     return isinstance(value, kind) and not isinstance(value, bool)
@@ -190,20 +198,17 @@ class IndexOptions:
             )
 
 
-Made = TypeVar("Made")
-
-
-def takes(shape: type, name: str = "options") -> Callable[[Callable[..., Made]], Callable[..., Made]]:
+def takes(shape: type, name: str = "options") -> Callable[[Callable[..., Answer]], Callable[..., Answer]]:
     """Let a function with a keyword `name`, one value of `shape`, also take that value's fields one by one.
 
     The function's signature shows them, and a name that is none of them is a `TypeError`.
     """
 
-    def wrap(function: Callable[..., Made]) -> Callable[..., Made]:
+    def wrap(function: Callable[..., Answer]) -> Callable[..., Answer]:
         own, choices = signature(function), options_of(shape)
 
         @wraps(function)
-        def call(*given: Any, **named: Any) -> Made:
+        def call(*given: Any, **named: Any) -> Answer:
             single = {each: named.pop(each) for each in choices if each in named}
             if named.get(name) is not None and single:
                 raise ConfigError(f"give {name}={shape.__name__}(...) or {', '.join(single)}, not both")

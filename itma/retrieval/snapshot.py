@@ -3,7 +3,8 @@
 import logging
 import threading
 from collections.abc import Mapping, Sequence
-from dataclasses import InitVar, dataclass, field
+from contextlib import suppress
+from dataclasses import InitVar, dataclass
 from functools import cached_property
 from numbers import Integral
 from pathlib import Path
@@ -24,8 +25,8 @@ from itma.retrieval.ingest.image_names import ImageNames, own_folder
 from itma.retrieval.ingest.rows import Item, Page, to_shown, to_stored, unit
 from itma.retrieval.manifest import About
 from itma.retrieval.nothing import explain_no_hits
-from itma.retrieval.query_encoder import EncoderOnDemand, Query, encode_requests
-from itma.retrieval.request import SearchRequest, is_of
+from itma.retrieval.query_encoder import QueryEncoder, Search, each
+from itma.retrieval.request import SearchRequest, is_of, value_of
 from itma.retrieval.stores.base import Items, Ranked, embeddings_of, metadata_of, read_column
 
 log = logging.getLogger(__name__)
@@ -39,20 +40,6 @@ _DIFFERENT, _PATCH = 4.0, 20.0
 made smaller: at most 4 and 18 were seen; of different images alike, at least 11 and 40."""
 _MANY = 256
 """Queries at once for which reading all embeddings pays with every engine."""
-
-
-@dataclass
-class SearchPlan:
-    """What a request asks of the table."""
-
-    where: Filter | None
-    columns: list[str]
-    out: set[str]
-    """Ids that are left out."""
-    query: np.ndarray = field(default_factory=lambda: np.zeros(0, dtype=np.float32))
-    """(dim,) of length 1, once it is known."""
-    notes: list[str] = field(default_factory=list)
-    """What the person who asked is to know."""
 
 
 @dataclass(eq=False, repr=False)
@@ -69,7 +56,7 @@ class Snapshot:
     """A sign of the document that `about` was read from."""
     images: Path | None
     """The folder that images are named in. None: each image has its whole path."""
-    encoder: EncoderOnDemand
+    encoder: QueryEncoder
     """Opens the model when it is needed."""
     address: str
     exact_items: int
@@ -105,7 +92,7 @@ class Snapshot:
         Raises:
             CatalogueError: the catalogue has none, or it is not to be found.
         """
-        return self.encoder().model
+        return self.encoder.open()
 
     @property
     def has_model(self) -> bool:
@@ -122,16 +109,19 @@ class Snapshot:
 
     def answer(self, requests: Sequence[SearchRequest]) -> list[Hits | Exception]:
         """For each request its hits, or the error that a person gets; the model takes them together."""
-        return answer_requests(requests, self)
+        searches = list(map(Search, requests))
+        each(searches, self._plan)
+        self.encoder.encode(searches, self.items, self.about, self.image_names)
+        each(searches, self._leave_out_same)
+        self._rank_together(searches)
+        each(searches, self._finish)
+        return [search.answer for search in searches if search.answer is not None]
 
     def search(
         self, image: Source | None = None, text: str | None = None, k: int = 10, *, id: str | None = None
     ) -> Hits:
         """The k items that fit; see `Catalogue.search`, whose arguments and errors these are."""
-        (answer,) = self.answer([SearchRequest(image, text, k, id=id)])
-        if isinstance(answer, Exception):
-            raise answer
-        return answer
+        return value_of(self.answer([SearchRequest(image, text, k, id=id)])[0])
 
     def search_all(
         self, embeddings: np.ndarray, k: int, *, where: Where | None = None, fields: Sequence[str] = ()
@@ -198,18 +188,12 @@ class Snapshot:
 
     # -- parts of a search; ids are as a store holds them -------------------------------------------------------------
 
-    def plan(self, request: SearchRequest) -> "SearchPlan":
-        """What a request asks of the table, checked.
-
-        Raises:
-            DataError, FilterError, UnknownNameError: see `Catalogue.search`.
-        """
+    def _plan(self, search: Search) -> None:
+        """What a request asks of the table, checked."""
+        request = search.request
+        search.where, search.columns = self.condition(request.where), self.columns(request.fields)
         named = [*request.exclude, *request.unlike, *([] if request.id is None else [request.id])]
-        return SearchPlan(
-            self.condition(request.where),
-            self.columns(request.fields),
-            {*map(to_stored, named), *self.items_of(request.image)},
-        )
+        search.out = {*map(to_stored, named), *self.items_of(request.image)}
 
     def condition(self, where: Where | None) -> Filter | None:
         """A condition, checked against the columns there are; errors as for `filter_of`."""
@@ -251,27 +235,37 @@ class Snapshot:
                 self._earlier = None
             return self._matrix
 
-    def best(
-        self, query: np.ndarray, k: int, where: Filter | None, out: set[str], distinct: str | float | None
-    ) -> Ranked:
-        """The k nearest of the items that match, without some and without repetitions.
+    def _rank_together(self, searches: Sequence[Search]) -> None:
+        """Rank for all requests at once that can be compared with the items together."""
+        groups: dict[Filter | None, list[Search]] = {}
+        for search in searches:
+            if search.answer is None and search.request.distinct is None:
+                groups.setdefault(search.where, []).append(search)
+        for where, group in groups.items():
+            most = max(search.request.k + len(search.out) for search in group)
+            if len(group) < 2 or most > _TOGETHER:
+                continue
+            with suppress(Exception):  # each request says so by itself
+                queries = np.stack([search.query for search in group if search.query is not None])
+                nearest = self.nearest(queries, min(most, max(1, self.count)), where)
+                for search, hits in zip(group, nearest, strict=True):
+                    search.ranked = [hit for hit in hits if hit[0] not in search.out][: search.request.k]
 
-        Args:
-            query: (dim,) of length 1.
-            k: how many.
-            where: which items may be found.
-            out: ids that are left out.
-            distinct: see `Catalogue.search`.
+    def _finish(self, search: Search) -> None:
+        ranked = self._best(search) if search.ranked is None else search.ranked
+        search.notes += [] if ranked else explain_no_hits(self.items, search.where)
+        for note in search.notes:
+            log.warning("%s", note)
+        search.answer = Hits(self.hits(ranked, search.columns), search.notes)
 
-        Raises:
-            UnknownNameError: `distinct` is a column that is not there.
-        """
+    def _best(self, search: Search) -> Ranked:
+        """The k nearest of the items that match, without those left out and without repetitions."""
+        k, out, distinct, count = search.request.k, search.out, search.request.distinct, self.count
         if isinstance(distinct, str):
             distinct = column_named(distinct, metadata_of(self.items.schema))
-        count = self.count
         limit = k + len(out) if distinct is None else 4 * k + len(out)
         while True:
-            (nearest,) = self.nearest(query[None], min(limit, max(1, count)), where)
+            (nearest,) = self.nearest(np.asarray(search.query)[None], min(limit, max(1, count)), search.where)
             hits = [hit for hit in nearest if hit[0] not in out]
             if distinct is not None:
                 hits = duplicates.one_of_each(self.items, hits, distinct)
@@ -308,84 +302,21 @@ class Snapshot:
         matrix = self._matrix  # not loaded for this alone
         return reference_maps.ids_with_image(self.items, wanted) if matrix is None else matrix.ids_with_image(wanted)
 
-    def leave_out_same(self, plan: SearchPlan, query: Query) -> None:
+    def _leave_out_same(self, search: Search) -> None:
         """Leave out items that show the image of the reference, and say so."""
-        if query.alone is None or query.pixels is None:
+        if search.alone is None or search.pixels is None:
             return
-        near = self.nearest(query.alone[None], _LOOKED_AT, None)[0]
-        ids = [name for name, score in near if score >= _ALIKE and name not in plan.out]
+        near = self.nearest(search.alone[None], _LOOKED_AT, None)[0]
+        ids = [name for name, score in near if score >= _ALIKE and name not in search.out]
         same = []
         for row in self.items.get(ids, ["id", "_image"]).to_pylist():
-            try:
-                shows = self.model.preprocess.read(self.path(row["_image"])) if row["_image"] else None
-            except ItmaError:
-                shows = None  # what cannot be seen is not taken for the same
-            if shows is not None and _same_image(shows, query.pixels):
-                same.append(row["id"])
-        plan.out |= set(same)
+            with suppress(ItmaError):  # what cannot be seen is not taken for the same
+                if row["_image"] and _same_image(self.model.preprocess.read(self.path(row["_image"])), search.pixels):
+                    same.append(row["id"])
+        search.out |= set(same)
         if same:
             names = ", ".join(map(repr, sorted(map(to_shown, same))))
-            plan.notes.append(f"left out, as they show the image of the reference: {names}")
-
-
-def answer_requests(requests: Sequence[SearchRequest], snapshot: Snapshot) -> list[Hits | Exception]:
-    """For each request its hits, or the error that a person gets; one that fails fails alone."""
-    answers: list[Hits | Exception] = [Hits() for _ in requests]
-    plans: dict[int, SearchPlan] = {}
-    for row, request in enumerate(requests):
-        try:
-            plans[row] = snapshot.plan(request)
-        except Exception as error:
-            answers[row] = error
-    queries = encode_requests(
-        {row: requests[row] for row in plans}, snapshot.items, snapshot.about, snapshot.image_names, snapshot.encoder
-    )
-    for row, query in queries.items():
-        try:
-            if isinstance(query, Exception):
-                raise query
-            snapshot.leave_out_same(plans[row], query)
-            plans[row].query = query.embedding
-        except Exception as error:
-            answers[row] = error
-            del plans[row]
-    together: dict[Filter | None, list[int]] = {}
-    for row, one in plans.items():
-        together.setdefault(one.where, []).append(row)
-    for where, rows in together.items():
-        first = _first_hits({row: (requests[row], plans[row]) for row in rows}, where, snapshot)
-        for row in rows:
-            request, one = requests[row], plans[row]
-            try:
-                hits = first.get(row)
-                if hits is None:
-                    hits = snapshot.best(one.query, request.k, one.where, one.out, request.distinct)
-                notes = [*one.notes, *([] if hits else explain_no_hits(snapshot.items, one.where))]
-                for note in notes:
-                    log.warning("%s", note)
-                answers[row] = Hits(snapshot.hits(hits, one.columns), notes)
-            except Exception as error:
-                answers[row] = error
-    return answers
-
-
-def _first_hits(
-    plans: Mapping[int, tuple[SearchRequest, SearchPlan]], where: Filter | None, snapshot: Snapshot
-) -> dict[int, Ranked]:
-    """The hits of all requests that can be compared with the items at once."""
-    alike = [row for row, (request, _) in plans.items() if request.distinct is None]
-    most = max((request.k + len(one.out) for request, one in plans.values()), default=0)
-    if len(alike) < 2 or most > _TOGETHER:
-        return {}
-    queries = np.stack([plans[row][1].query for row in alike])
-    try:
-        nearest = snapshot.nearest(queries, min(most, max(1, snapshot.count)), where)
-    except Exception:  # each request says so by itself
-        return {}
-    return {
-        row: [hit for hit in hits if hit[0] not in plans[row][1].out][: plans[row][0].k]
-        for row, hits in zip(alike, nearest, strict=True)
-    }
+            search.notes.append(f"left out, as they show the image of the reference: {names}")
 
 
 def _same_image(one: torch.Tensor, other: torch.Tensor) -> bool:
