@@ -251,7 +251,17 @@ def train(
     check_writable(folder)
     if beginning is None:  # before images are drawn or read
         settings.model.find_networks()
+    _warn_of_idle(settings, given)
     return _learn(settings, folder, device, triplets, beginning=beginning, started=started, progress=progress)
+
+
+def _warn_of_idle(settings: Settings, changes: Mapping[str, Any]) -> None:
+    """Name the settings that were changed and mean nothing beside the others."""
+    applying = {setting.name for setting in describe_settings(settings)}
+    if idle := [name for name in changes if name not in applying]:
+        log.warning(
+            "without effect beside the other settings: %s; itma settings lists those that have one", ", ".join(idle)
+        )
 
 
 _RESIZES = {f"model.preprocess.{side}": side for side in ("height", "width")}

@@ -16,7 +16,8 @@ from PIL import Image
 
 from itma.cli import cli
 from itma.config import from_plain, to_plain
-from itma.data.datasets import DataConfig
+from itma.data.datasets import REGISTRY as DATASETS
+from itma.data.datasets import DataConfig, Dataset
 from itma.errors import RunError
 from itma.evaluation import evaluate
 from itma.hub.card import PAPERS, model_card
@@ -245,6 +246,17 @@ def test_weights_that_training_began_with_are_named_without_their_folder() -> No
 def test_shapes_models_warn_of_photographs_and_others_of_what_was_never_tried() -> None:
     assert "answers on photographs are poor" in card(known(data="shapes"))
     assert "Trained on fashioniq: other images" in card(known(data="fashioniq"))
+    assert "Trained on drawn scenes" in card(known(data="css"))
+    assert "by their looks alone" in card(known(data="products"))
+    unknown = known()
+    unknown.settings["data"]["name"] = "of-a-package"
+    assert "Trained on of-a-package: other images" in card(unknown)
+
+
+def test_a_data_set_of_ones_own_says_what_a_model_of_it_cannot_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    mine = type("Mine", (Dataset,), {"limit": "Knows {name} alone."})
+    monkeypatch.setitem(DATASETS._parts, "mine", mine)
+    assert "- Knows mine alone." in card(known(data="mine"))
 
 
 def test_settings_of_another_version_are_an_error_of_ours() -> None:

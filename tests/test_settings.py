@@ -1,9 +1,12 @@
 """Settings: to plain values and back, and changed by name."""
 
+from pathlib import Path
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from itma import api
 from itma.config import change, from_plain, to_plain
 from itma.errors import ConfigError, UnknownNameError
 from itma.models.composers import REGISTRY
@@ -104,3 +107,15 @@ def test_settings_that_make_sense_together_only_are_changed_together_in_any_orde
     for ordered in (changes, dict(reversed(changes.items()))):
         model = change(RetrieverConfig(), ordered)
         assert (model.text_encoder.kind, model.text_encoder.name, model.dim) == ("pretrained", "some-folder", 64)
+
+
+def test_settings_of_a_training_that_have_no_effect_are_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("itma.api._learn", lambda *_, **__: tmp_path)
+    changes = {"data.coverage": "0.5", "train.momentum": "0.5", "train.steps": "3", "model.options.blocks": "2"}
+    api.train("shapes", preset="tiny", changes=changes, out=tmp_path / "run")
+    assert "without effect beside the other settings: data.coverage, train.momentum;" in caplog.text
+    caplog.clear()
+    api.train("shapes", preset="tiny", changes={**changes, "train.optimizer": "sgd"}, out=tmp_path / "run")
+    assert "without effect beside the other settings: data.coverage;" in caplog.text

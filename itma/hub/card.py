@@ -13,7 +13,8 @@ import torch
 from safetensors.torch import load_file
 
 from itma.config import to_plain
-from itma.data.datasets import WORLDS
+from itma.data.datasets import REGISTRY as DATASETS
+from itma.data.datasets import Dataset
 from itma.errors import RunError
 from itma.io import file_sum, write_text
 from itma.models.checkpoint import CHECKPOINTS, WEIGHTS, checkpoint_folder, weights_sum
@@ -276,7 +277,7 @@ def _describe_training(provenance: Provenance) -> str:
     if provenance.settings is None or not {"data", "train"} <= set(provenance.settings):
         return "How this model was trained was not known when the card was written."
     data = provenance.settings["data"]
-    generated = data["name"] in WORLDS and data["root"] is None and not data.get("external")
+    generated = _dataset(data).generated and data["root"] is None
     rows: dict[str, str | None] = {}
     rows["data"] = _data_name(data) + (f", size `{data['size']}`, seed {data['seed']}" if generated else "")
     rows["about the data"] = data.get("about")
@@ -435,19 +436,15 @@ _UNKNOWN = {
 
 def _limit_of(data: Mapping[str, Any]) -> str:
     """What a model cannot do because of what it was trained on."""
-    name, untried = data["name"], "other images and other ways to say things were never tried."
+    name = data["name"]
     if data.get("external"):
-        return f"Trained on external data ({name}), which itma cannot load by name: {untried}"
-    if name in WORLDS:
-        return f"Trained on generated images ({name}): answers on photographs are poor."
-    if name == "css":
-        return "Trained on drawn scenes of simple solids: answers on photographs are poor."
-    if name == "products":
-        return (
-            "Trained on photographs of a shop's products and on sentences made from its table: it knows the kinds, "
-            "colours and details that the table names, and answers for other things by their looks alone."
-        )
-    return f"Trained on {name}: {untried}"
+        name = f"external data ({name}), which itma cannot load by name"
+    return _dataset(data).limit.format(name=name)
+
+
+def _dataset(data: Mapping[str, Any]) -> type[Dataset]:
+    """The data set; of data that are external, or of a data set that is not known here, what holds of any."""
+    return (None if data.get("external") else DATASETS.lookup(data["name"])) or Dataset
 
 
 def _sources(composer: str) -> str:

@@ -242,6 +242,7 @@ class Css(Dataset):
 
     title = "CSS"
     preset = "itma-css"
+    limit = "Trained on drawn scenes of simple solids: answers on photographs are poor."
     published: ClassVar = {
         "train": {"images": 19_012, "queries": 18_012, "modifications": 6_004},
         "test": {"images": 19_057, "queries": 18_057, "modifications": 6_019},

@@ -35,6 +35,7 @@ class Generated(Dataset):
     """A world that is drawn by rules, in memory, or read from the folder that `write` wrote."""
 
     generated = has_user = True
+    limit = "Trained on generated images ({name}): answers on photographs are poor."
     layouts: ClassVar[Mapping[str, tuple[str, ...]]] = {}
     """The data sets in whose published layout it can be written, so that their loaders and other people's read it, each
     with the splits that are written."""

@@ -707,6 +707,10 @@ class Products(Dataset):
     splits = SPLITS
     preset = "products"
     has_user = True
+    limit = (
+        "Trained on photographs of a shop's products and on sentences made from its table: it knows the kinds, colours "
+        "and details that the table names, and answers for other things by their looks alone."
+    )
 
     def read(self, root: Path, split: str) -> Split:
         """Read one split of a table of products.
