@@ -39,7 +39,7 @@ _FEW = 20
 
 
 @dataclass(frozen=True)
-class Made:
+class Summary:
     """What was made from a table of attributes."""
 
     folder: Path
@@ -117,7 +117,7 @@ def make(
     split: float = 0.1,
     within: str | None = None,
     attributes: Sequence[str] | None = None,
-) -> Made:
+) -> Summary:
     """Make triplets from a table of attributes: `triplets.jsonl` with a split by item, `labels.csv`, `templates.toml`.
 
     What is written depends on the table, the templates and the arguments alone. Items of the same attributes have one
@@ -175,15 +175,14 @@ def make(
     texts = {name: column.values for name, column in columns.items()}
     if templates is None and not file.exists():
         write_text(file, default_text(texts))
-    sentences = _sentences(pairs, columns, read_templates(file, texts), seed)
     finder = Finder(items.table.path.parent)
     names = [_make_relative(out.resolve(), finder, name) for name in items.names]
-    lines = _lines(pairs, list(columns), names, testing, sentences)
+    lines = _lines(pairs, columns, names, testing, read_templates(file, texts), seed)
     _write(out, lines, _labels(names, testing, {**({within: home} if within and home else {}), **columns}))
     tests = int(testing[pairs.references].sum())
     if split and not tests:
         log.warning("%s: the %d test items make no pair; choose another seed or share", table, testing.sum())
-    return Made(
+    return Summary(
         folder=out,
         items=len(names),
         train=len(lines) - tests,
@@ -213,67 +212,52 @@ def _check_replaceable(out: Path) -> None:
 
 def _items(table: Table) -> _Items:
     """The rows of a table; those that repeat another are left out."""
-    image, identity = _column_named(table, IMAGE_COLUMNS), _column_named(table, ("id",))
+    image, identity = table.column(*IMAGE_COLUMNS), table.column("id")
     if image is None:
         raise DataError(
             f"{str(table.path)!r} has no column that names images; expected one called "
             f"{', '.join(IMAGE_COLUMNS[:3])}; found: {', '.join(map(repr, table.columns))}"
         )
     first: dict[str, Row] = {}
-    imaged = [row for row in table.rows if _cell(row, image).lower() not in _UNKNOWN]
+    imaged = [(row.text(image), row) for row in table.rows if row.text(image).lower() not in _UNKNOWN]
     if not imaged:
         raise DataError(f"{str(table.path)!r}: no row names an image in the column {image!r}; write them there")
-    if bare := len(table.rows) - len(imaged):
-        log.warning("%s: %d rows name no image and are left out", table.path, bare)
-    for row in imaged:
-        name = _cell(row, image)
+    for name, row in imaged:
         earlier = first.setdefault(name, row)
         if earlier.cells != row.cells:
-            raise table.error(
-                row, f"{name!r} stands in line {earlier.line:,} with other values; keep one row for each image"
-            )
-    if len(first) < len(imaged):
-        log.warning("%s: %d rows repeat another and are left out", table.path, len(imaged) - len(first))
-    rows, names = list(first.values()), list(first)
-    owners = [_cell(row, identity) or name if identity else name for row, name in zip(rows, names, strict=True)]
-    return _Items(table, rows, names, owners, [name for name in table.columns if name not in (image, identity)])
-
-
-def _column_named(table: Table, names: Sequence[str]) -> str | None:
-    """The first of some names that a table has as a column, as it is written there."""
-    folded = {column.lower(): column for column in reversed(table.columns)}
-    return next((folded[name] for name in names if name in folded), None)
-
-
-def _cell(row: Row, column: str) -> str:
-    """A cell as text with single blanks; JSON's `true`, `null` and numbers are told as a CSV has them."""
-    value = row.cells.get(column)
-    return " ".join(("" if value is None else str(value).lower() if isinstance(value, bool) else str(value)).split())
+            problem = f"{name!r} stands in line {earlier.line:,} with other values; keep one row for each image"
+            raise table.error(row, problem)
+    counts = {"name no image": len(table.rows) - len(imaged), "repeat another": len(imaged) - len(first)}
+    for what, count in counts.items():
+        if count:
+            log.warning("%s: %d rows %s and are left out", table.path, count, what)
+    owners = [row.text(identity) or name for name, row in first.items()]
+    others = [name for name in table.columns if name not in (image, identity)]
+    return _Items(table, list(first.values()), list(first), owners, others)
 
 
 def _attributes(
     items: _Items, named: Sequence[str] | None, within: str | None
 ) -> tuple[dict[str, _Column], dict[str, str]]:
     """The columns that are attributes, `within` among them, and why the others are not."""
-    columns, left_out = {}, {}
-    wanted = dict.fromkeys([*(items.others if named is None else named), *([] if within is None else [within])])
-    for name in wanted:
+    names = dict.fromkeys([*(items.others if named is None else named), *([] if within is None else [within])])
+    for name in names:
         if name not in items.table.columns:
             raise UnknownNameError("column", name, items.table.columns)
-    for name in wanted:
-        column = _column(items.rows, name)
-        known = int((column.codes >= 0).sum())
-        why = _why_not(column.values, known) if named is None and name != within else None
-        if why is None:
-            columns[name] = column
-        else:
+    columns = {name: _column(items.rows, name) for name in names}
+    left_out = {}
+    for name in names if named is None else ():
+        column = columns[name]
+        why = _why_not(column.values, int((column.codes >= 0).sum()))
+        if why is not None and name != within:
             left_out[name] = why
+            del columns[name]
     return columns, left_out
 
 
 def _column(rows: Sequence[Row], name: str) -> _Column:
     """A column as numbers; `Red` and `red` are one value."""
-    cells = [_cell(row, name) for row in rows]
+    cells = [row.text(name) for row in rows]
     spellings: dict[str, Counter[str]] = {}
     for cell in cells:
         if cell.casefold() not in _UNKNOWN:
@@ -335,19 +319,6 @@ def _no_pair(
     )
 
 
-def _sentences(pairs: Pairs, columns: Mapping[str, _Column], templates: Templates, seed: int) -> list[str]:
-    """A sentence for each pair, by templates drawn at random."""
-    named = list(columns.items())
-    choices = np.random.Generator(np.random.PCG64([seed, 1])).integers(0, 2**31, (len(pairs.references), 3)).tolist()
-    sentences = []
-    for reference, target, changed, choice in zip(*(part.tolist() for part in pairs[:3]), choices, strict=True):
-        parts = []
-        for (name, column), number in zip([named[index] for index in pairs.sets[changed]], choice[:2], strict=False):
-            parts.append(templates.sentence(name, column.of(reference), column.of(target), number))
-        sentences.append(templates.join_changes(parts[0], parts[1], choice[2]) if len(parts) == 2 else parts[0])
-    return sentences
-
-
 def _make_relative(out: Path, finder: Finder, name: str) -> str:
     """The name of an image relative to the folder where the triplets will be."""
     if finder.folder == out or Path(name).is_absolute():
@@ -361,19 +332,31 @@ def _make_relative(out: Path, finder: Finder, name: str) -> str:
 
 
 def _lines(
-    pairs: Pairs, attributes: Sequence[str], names: Sequence[str], testing: np.ndarray, sentences: Sequence[str]
+    pairs: Pairs,
+    columns: Mapping[str, _Column],
+    names: Sequence[str],
+    testing: np.ndarray,
+    templates: Templates,
+    seed: int,
 ) -> list[dict[str, str]]:
-    kinds = [", ".join(attributes[index] for index in changed) for changed in pairs.sets]
-    return [
-        {
+    """What is written of each pair; its sentence is made by templates drawn at random."""
+    sets = [[list(columns)[index] for index in changed] for changed in pairs.sets]
+    choices = np.random.Generator(np.random.PCG64([seed, 1])).integers(0, 2**31, (len(pairs.references), 3)).tolist()
+    lines = []
+    for reference, target, number, choice in zip(*(part.tolist() for part in pairs[:3]), choices, strict=True):
+        changes = [
+            templates.sentence(name, columns[name].of(reference), columns[name].of(target), way)
+            for name, way in zip(sets[number], choice, strict=False)
+        ]
+        line = {
             "reference": names[reference],
-            "feedback": sentence,
+            "feedback": changes[0] if len(changes) == 1 else templates.join_changes(changes[0], changes[1], choice[2]),
             "target": names[target],
             "split": own.SPLITS[int(testing[reference])],
-            "kind": kinds[changed],
+            "kind": ", ".join(sets[number]),
         }
-        for reference, target, changed, sentence in zip(*(part.tolist() for part in pairs[:3]), sentences, strict=True)
-    ]
+        lines.append(line)
+    return lines
 
 
 def _labels(names: Sequence[str], testing: np.ndarray, columns: Mapping[str, _Column]) -> str:

@@ -33,14 +33,14 @@ class DataConfig:
     """Of a generated world: one of its sizes."""
     seed: int = field(default=0, metadata={APPLIES: lambda data: data.generated})
     """Of a generated world: decides its scenes, sentences and images."""
-    conversations: float = field(default=0.0, metadata={APPLIES: lambda data: data.has_user})
+    conversations: float = field(default=0.0, metadata={APPLIES: lambda data: data.dataset.has_user})
     """Of data with a simulated user: share of the training samples that are conversations with that user; the loss is
     taken at every turn."""
-    turns: int = field(default=3, metadata={APPLIES: lambda data: data.has_user and data.conversations > 0})
+    turns: int = field(default=3, metadata={APPLIES: lambda data: data.dataset.has_user and data.conversations > 0})
     """Turns of each such conversation."""
     root: str | None = None
     """The folder that holds the data. Without it, a generated world is made in memory."""
-    categories: tuple[str, ...] = field(default=(), metadata={APPLIES: lambda data: bool(data.known_categories)})
+    categories: tuple[str, ...] = field(default=(), metadata={APPLIES: lambda data: bool(data.dataset.categories)})
     """Which categories of a data set that has some, e.g. FashionIQ's dress, shirt, toptee. Empty: all."""
     coverage: float = field(default=0.95, metadata={APPLIES: lambda data: not data.generated})
     """Training is refused where a smaller share of the rows has its images."""
@@ -57,40 +57,7 @@ class DataConfig:
     """Whether images on disk are kept, resized, in a cache folder, where they fit; see `itma cache`."""
 
     def __post_init__(self) -> None:
-        if not self.external:
-            self._check_categories(dataset_named(self.name).categories)
-        if not 0 <= self.coverage <= 1:
-            raise ConfigError(f"data.coverage={self.coverage} must be from 0 to 1")
-        if not 0 <= self.conversations <= 1:
-            raise ConfigError(f"data.conversations={self.conversations} must be a share from 0 to 1")
-        if self.conversations and not self.has_user:
-            raise ConfigError(
-                f"data.conversations={self.conversations} wants a user who knows what is true of each image, as of "
-                f"{_with_user()}; leave it out for {self.name}, whose rows speak for themselves"
-            )
-        check_turns(self.turns, "data.turns")
-
-    @property
-    def generated(self) -> bool:
-        """Whether the data are made by rules."""
-        return not self.external and dataset_named(self.name).generated
-
-    @property
-    def has_user(self) -> bool:
-        """Whether a simulated user knows what is true of each image."""
-        return not self.external and dataset_named(self.name).has_user
-
-    @property
-    def known_categories(self) -> Sequence[str]:
-        """What the data set is divided into."""
-        return () if self.external else dataset_named(self.name).categories
-
-    @property
-    def measured(self) -> str:
-        """The split that evaluations take where none is named."""
-        return (Dataset if self.external else dataset_named(self.name)).measured
-
-    def _check_categories(self, known: Sequence[str]) -> None:
+        known = self.dataset.categories
         if self.categories and not known:
             raise ConfigError(
                 f"{self.name} is not divided into categories; leave out data.categories={','.join(self.categories)}"
@@ -98,9 +65,34 @@ class DataConfig:
         for category in self.categories:
             if category not in known:
                 raise UnknownNameError(f"category of {self.name}", category, known)
+        if not 0 <= self.coverage <= 1:
+            raise ConfigError(f"data.coverage={self.coverage} must be from 0 to 1")
+        if not 0 <= self.conversations <= 1:
+            raise ConfigError(f"data.conversations={self.conversations} must be a share from 0 to 1")
+        if self.conversations and not self.dataset.has_user:
+            raise ConfigError(
+                f"data.conversations={self.conversations} wants a user who knows what is true of each image, as of "
+                f"{_with_user()}; leave it out for {self.name}, whose rows speak for themselves"
+            )
+        check_turns(self.turns, "data.turns")
+
+    @property
+    def dataset(self) -> "type[Dataset]":
+        """The data set; of external data nothing more is known than of any."""
+        return Dataset if self.external else dataset_named(self.name)
+
+    @property
+    def generated(self) -> bool:
+        """Whether the data are made by rules."""
+        return self.dataset.generated
+
+    @property
+    def measured(self) -> str:
+        """The split that evaluations take where none is named."""
+        return self.dataset.measured
 
 
-Written = tuple[int, str, Sequence[str]]
+AnnotatedRow = tuple[int, str, Sequence[str]]
 """A row as it stands in the files: its number in the table, where it stands in words, and its captions."""
 
 
@@ -190,7 +182,7 @@ class Dataset:
         """For `itma doctor`: what is counted → how many there are. Without any, images and rows are counted."""
         return {}
 
-    def list_rows(self, root: Path, split: str, annotated: Split) -> Iterator[Written]:
+    def list_rows(self, root: Path, split: str, annotated: Split) -> Iterator[AnnotatedRow]:
         """For `itma doctor`: the rows as they stand in the files; here those of the first protocol, or all."""
         triplets, names = annotated.triplets, annotated.triplets.images.names
         rows = np.arange(len(triplets))
@@ -252,11 +244,9 @@ class Dataset:
 
 WORLDS = ("shapes", "wardrobe")
 """The package's own data that is generated and needs no folder."""
-NAMES = tuple(
-    (
-        "birds_to_words circo cirr css fashion200k fashioniq genecis lasco mitstates multiturn own products shoes "
-        "spot_the_diff"
-    ).split()
+NAMES = (
+    *("birds_to_words", "circo", "cirr", "css", "fashion200k", "fashioniq", "genecis", "lasco", "mitstates"),
+    *("multiturn", "own", "products", "shoes", "spot_the_diff"),
 )
 """The package's own data sets that are read from a folder."""
 

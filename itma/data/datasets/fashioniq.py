@@ -16,7 +16,7 @@ from typing import NamedTuple, TypedDict
 
 import numpy as np
 
-from itma.data.datasets.base import Dataset, Submission, Written, register
+from itma.data.datasets.base import AnnotatedRow, Dataset, Submission, register
 from itma.data.datasets.reading import check_root, read_json_rows, read_rows, row_error, scan, short, without_ending
 from itma.data.images import FileImages
 from itma.data.triplets import UNKNOWN_TARGET, Protocol, Rows, Split, Task, Track, Triplets
@@ -379,7 +379,7 @@ class FashionIq(Dataset):
         """See `Dataset`: the images of each category's split file."""
         return _galleries(_entries(root, split))
 
-    def list_rows(self, root: Path, split: str, annotated: Split) -> Iterator[Written]:
+    def list_rows(self, root: Path, split: str, annotated: Split) -> Iterator[AnnotatedRow]:
         """See `Dataset`."""
         triplets, counts = annotated.triplets, Counter[str]()
         for row, _, (feedback,) in super().list_rows(root, split, annotated):

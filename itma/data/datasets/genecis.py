@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from itma.data.datasets.base import Dataset, Written, register
+from itma.data.datasets.base import AnnotatedRow, Dataset, register
 from itma.data.datasets.reading import JsonRow, check_root, read_rows, short, stem
 from itma.data.images import FileImages, Preprocess, list_names, load_each, open_image, to_pixels
 from itma.data.triplets import Protocol, Split, Task, Triplets, pad
@@ -284,7 +284,7 @@ class Genecis(Dataset):
             ]
         return [none_of("note", split, "smaller galleries", easier)]
 
-    def list_rows(self, root: Path, split: str, annotated: Split) -> Iterator[Written]:
+    def list_rows(self, root: Path, split: str, annotated: Split) -> Iterator[AnnotatedRow]:
         """See `Dataset`."""
         begin: dict[str, int] = {}
         for row, task in enumerate(annotated.triplets.kinds):

@@ -15,7 +15,7 @@ from typing import ClassVar, NamedTuple
 import numpy as np
 
 from itma.data.conversations import Conversation, Turn
-from itma.data.datasets.base import Dataset, Written, register
+from itma.data.datasets.base import AnnotatedRow, Dataset, register
 from itma.data.datasets.fashioniq import CATEGORIES, IMAGE_FOLDERS, MARKER, image_files
 from itma.data.datasets.reading import JsonRow, check_root, read_rows, short, without_ending
 from itma.data.images import FileImages
@@ -199,7 +199,7 @@ class Multiturn(Dataset):
         turns = sum(len(session.captions) for session in sessions)
         return {**{f"{category} sessions": sessions_of[category] for category in CATEGORIES}, "turns": turns}
 
-    def list_rows(self, root: Path, split: str, annotated: Split) -> Iterator[Written]:
+    def list_rows(self, root: Path, split: str, annotated: Split) -> Iterator[AnnotatedRow]:
         """See `Dataset`: each turn, with all that was said up to it."""
         row = 0
         for session in _sessions(root, split):

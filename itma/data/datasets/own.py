@@ -18,7 +18,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from itma.data.datasets.base import Dataset, Written, register
+from itma.data.datasets.base import AnnotatedRow, Dataset, register
 from itma.data.datasets.image_finder import IMAGES, Finder
 from itma.data.datasets.reading import check_root
 from itma.data.datasets.tables import Row, Table, read_table, short
@@ -31,10 +31,8 @@ log = logging.getLogger(__name__)
 SPLITS = ("train", "test")
 VALIDATION = "val"
 _SPELT = {
-    "train": "train",
-    "training": "train",
-    "test": "test",
-    "testing": "test",
+    **dict.fromkeys(("train", "training"), "train"),
+    **dict.fromkeys(("test", "testing"), "test"),
     **dict.fromkeys(("val", "valid", "validation", "dev"), VALIDATION),
 }
 """What tables call their splits."""
@@ -74,7 +72,7 @@ def _protocol(triplets: Triplets, mentioned: int, shared: int, table: Table) -> 
     rows, images = len(triplets), len(triplets.labels)
     by_name = f"by the sum of the reference's name, {TEST_SHARE:.0%} for testing"
     about = [
-        f"{table.path.name}, split {'by its column' if 'split' in _fold(table.columns) else by_name}",
+        f"{table.path.name}, split {'by its column' if table.column('split') else by_name}",
         f"gallery = the {mentioned:,} images that test rows mention"
         + (f" and {images - mentioned:,} more that training does not mention" if images > mentioned else ""),
         "the reference is removed",
@@ -100,9 +98,7 @@ def for_testing(reference: str) -> bool:
 
 def _file(root: Path) -> Path:
     """The table of triplets."""
-    if root.is_file():
-        return root
-    files = [root / name for name in FILES if (root / name).is_file()]
+    files = [root] if root.is_file() else [root / name for name in FILES if (root / name).is_file()]
     if len(files) > 1:
         raise DataError(
             f"{str(root)!r} holds both {' and '.join(FILES)}; give one of the two files instead of the folder"
@@ -118,98 +114,86 @@ def _file(root: Path) -> Path:
     raise AssertionError("no file has such a name")
 
 
-def _fold(columns: Sequence[str]) -> list[str]:
-    return [column.strip().lower() for column in columns]
+def _plain_rows(table: Table, needed: Sequence[str], optional: Sequence[str], *, more: bool = False) -> list[Row]:
+    """The rows of a table by columns in small letters; the columns that are not used are named, unless `more` are.
 
-
-def _check_columns(table: Table, needed: Sequence[str], optional: Sequence[str], *, more: bool = False) -> None:
-    """Refuse a table without a needed column; name the columns that are not used, unless `more` are."""
-    columns = _fold(table.columns)
-    missing = [column for column in needed if column not in columns]
-    if missing:
+    Raises:
+        DataError: it has no such column as is needed.
+    """
+    plain = {column: column.strip().lower() for column in table.columns}
+    if missing := [column for column in needed if column not in plain.values()]:
         raise DataError(
             f"{str(table.path)!r} has no column {' and no column '.join(map(repr, missing))}; found "
             f"{', '.join(map(repr, table.columns))}; expected {', '.join(needed)}, where wanted {', '.join(optional)}"
         )
-    unused = [column for column in table.columns if column.strip().lower() not in (*needed, *optional)]
+    unused = [column for column, name in plain.items() if name not in (*needed, *optional)]
     if unused and not more:
         log.warning("%s: these columns are not used: %s", table.path, ", ".join(unused))
+    return [Row(row.line, {plain[column]: value for column, value in row.cells.items()}) for row in table.rows]
 
 
 def _triplets(table: Table) -> list[_Triplet]:
     """The rows, checked; where there are no test rows, those for validation are the test rows."""
-    _check_columns(table, NEEDED, OPTIONAL)
-    by_column = "split" in _fold(table.columns)
     triplets = []
-    rows = [(row, {column.strip().lower(): value for column, value in row.cells.items()}) for row in table.rows]
+    rows = [row._replace(cells=_unpack(row.cells)) for row in _plain_rows(table, NEEDED, OPTIONAL)]
     _refuse_empty(table, rows)
-    for row, cells in rows:
-        target = cells.get("target")
-        if isinstance(target, list) and len(target) == 1:
-            cells["target"] = target[0]
-        elif isinstance(target, list):
+    for row in rows:
+        if isinstance(target := row.cells.get("target"), list):
             raise table.error(
                 row,
                 f"target is {short(target)}; expected one image. Where several are right, give them one "
                 f"label in {LABELS} (columns image, label) and name any of them here",
             )
-        cells["feedback"] = _join(cells.get("feedback"))
-        reference, feedback, name = (_text(table, row, cells, column) for column in NEEDED)
-        kind = _text(table, row, cells, "kind") if cells.get("kind") else ""
-        _check_encodable(table, row, feedback + kind)
-        if by_column:
-            written = _text(table, row, cells, "split")
-            if written.lower() not in _SPELT:
-                raise table.error(row, f"the split is {short(written)}; expected train, val or test")
-            split = _SPELT[written.lower()]
-        else:
-            split = "test" if for_testing(reference) else "train"
+        reference, feedback, name = (_text(table, row, column) for column in NEEDED)
+        kind = _text(table, row, "kind") if row.cells.get("kind") else ""
+        try:
+            (feedback + kind).encode()
+        except UnicodeEncodeError as error:  # JSON can write half a character, which no tokenizer takes
+            half = error.object[error.start]
+            raise table.error(row, f"the text holds half a character, {half!a}; write it anew") from error
+        split = "test" if for_testing(reference) else "train"
+        if table.column("split"):
+            cell = _text(table, row, "split")
+            if cell.lower() not in _SPELT:
+                raise table.error(row, f"the split is {short(cell)}; expected train, val or test")
+            split = _SPELT[cell.lower()]
         triplets.append(_Triplet(row, reference, feedback, name, split, kind))
     if any(triplet.split == "test" for triplet in triplets):
         return triplets
     return [triplet._replace(split="test") if triplet.split == VALIDATION else triplet for triplet in triplets]
 
 
-def _refuse_empty(table: Table, rows: Sequence[tuple[Row, Mapping[str, object]]]) -> None:
+def _refuse_empty(table: Table, rows: Sequence[Row]) -> None:
     """Refuse rows without a sentence, all at once."""
-    if "feedback" not in _fold(table.columns):
-        return
-    empty = [
-        (row, value)
-        for row, cells in rows
-        if (value := _join(cells.get("feedback"))) is None
-        or (isinstance(value, str) and value.strip().lower() in ("", *_NOTHING))
-    ]
+    empty = [row for row in rows if str(row.cells.get("feedback") or "").strip().lower() in ("", *_NOTHING)]
     if not empty:
         return
-    row, value = empty[0]
-    what = "is missing" if value is None else f"is {short(value)}" if str(value).strip() else "is empty"
-    others = ", ".join(f"{other.line:,}" for other, _ in empty[1:11]) + (", …" if len(empty) > 11 else "")
+    others = ", ".join(f"{row.line:,}" for row in empty[1:11]) + (", …" if len(empty) > 11 else "")
     also = f"; so it is in {len(empty) - 1:,} further rows, of line {others}" if others else ""
-    raise table.error(row, f"feedback {what}; expected text{also}. Write what should change, or take such rows out")
+    problem = f"feedback {_what(empty[0].cells.get('feedback'))}; expected text{also}"
+    raise table.error(empty[0], f"{problem}. Write what should change, or take such rows out")
 
 
-def _join(value: object) -> object:
-    """Several sentences about one pair, as FashionIQ has them, as one."""
-    if isinstance(value, list) and value and all(isinstance(each, str) for each in value):
-        return ", ".join(filter(None, map(str.strip, value)))
-    return value
+def _unpack(cells: Mapping[str, object]) -> dict[str, object]:
+    """A row with a list of one target as that target, and of sentences, as FashionIQ has them, as one."""
+    target, feedback = cells.get("target"), cells.get("feedback")
+    if isinstance(target, list) and len(target) == 1:
+        target = target[0]
+    if isinstance(feedback, list) and feedback and all(isinstance(each, str) for each in feedback):
+        feedback = ", ".join(filter(None, map(str.strip, feedback)))
+    return {**cells, "target": target, "feedback": feedback}
 
 
-def _text(table: Table, row: Row, cells: dict[str, object], column: str) -> str:
-    value = cells.get(column)
+def _text(table: Table, row: Row, column: str) -> str:
+    value = row.cells.get(column)
     if isinstance(value, str) and value.strip() and "\0" not in value:
         return value.strip()
+    raise table.error(row, f"{column} {_what(value)}; expected text")
+
+
+def _what(value: object) -> str:
     empty = isinstance(value, str) and not value.strip()
-    what = "is missing" if value is None else "is empty" if empty else f"is {short(value)}"
-    raise table.error(row, f"{column} {what}; expected text")
-
-
-def _check_encodable(table: Table, row: Row, text: str) -> None:
-    try:
-        text.encode()
-    except UnicodeEncodeError as error:  # JSON can write half a character, which no tokenizer takes
-        raise table.error(row, f"the text holds half a character, {text[error.start]!a}; write it anew") from error
+    return "is missing" if value is None else "is empty" if empty else f"is {short(value)}"
 
 
 def _labels(path: Path, finder: Finder) -> tuple[dict[Path, _Listed], list[str]]:
@@ -217,20 +201,17 @@ def _labels(path: Path, finder: Finder) -> tuple[dict[Path, _Listed], list[str]]
     if not path.is_file():
         return {}, []
     table = read_table(path)
-    headings = [column.strip().lower() for column in table.columns]
-    named = "picture" if "picture" in headings and "image" not in headings else "image"
-    _check_columns(table, (named,), LABEL_COLUMNS[1:], more=True)
-    columns = [column for column in table.columns if column.strip().lower() not in (named, *LABEL_COLUMNS)]
+    heading = "picture" if "picture" in table.named and "image" not in table.named else "image"
+    columns = [column for column in table.columns if column.strip().lower() not in (heading, *LABEL_COLUMNS)]
     listed: dict[Path, _Listed] = {}
-    for row in table.rows:
-        cells = {column.strip().lower(): value for column, value in row.cells.items()}
-        name = _text(table, row, cells, named)
-        truths = tuple(str(row.cells.get(column, "")).strip() for column in columns)
-        written = str(cells.get("split") or "").lower()
-        if written not in ("", *_SPELT):
-            raise table.error(row, f"the split is {written!r}; expected train, val, test or nothing")
-        said = _Listed(name, str(cells.get("label", "")), _SPELT.get(written, ""), truths)
-        if listed.setdefault(finder.path(name), said)[1:] != said[1:]:
+    for row in _plain_rows(table, (heading,), LABEL_COLUMNS[1:], more=True):
+        name = _text(table, row, heading)
+        truths = tuple(str(row.cells.get(column.strip().lower(), "")).strip() for column in columns)
+        split = str(row.cells.get("split") or "").lower()
+        if split not in ("", *_SPELT):
+            raise table.error(row, f"the split is {split!r}; expected train, val, test or nothing")
+        image = _Listed(name, str(row.cells.get("label", "")), _SPELT.get(split, ""), truths)
+        if listed.setdefault(finder.path(name), image)[1:] != image[1:]:
             raise table.error(
                 row,
                 f"another row says otherwise of {name!r}; give each image one label and one split, and say "
@@ -315,31 +296,30 @@ class Own(Dataset):
                 raise table.error(row.row, f"reference and target are the same image, {row.target!r}; expected two")
         mentioned = len(names)
         listed, columns = _labels(path.parent / LABELS, finder)
-        trained = {name for row in triplets if row.split == "train" for name in (row.reference, row.target)}
-        elsewhere = {finder.path(name) for name in trained}
+        training = [name for row in triplets if row.split == "train" for name in (row.reference, row.target)]
+        elsewhere = set(map(finder.path, training))
         if split == "test":
-            training = elsewhere | {image for image, said in listed.items() if said.split == "train"}
-            for name in [*(said.name for said in listed.values() if said.split == "test"), *_images(path.parent)]:
-                if finder.path(name) not in training:
+            barred = elsewhere | {image for image, entry in listed.items() if entry.split == "train"}
+            for name in [*(entry.name for entry in listed.values() if entry.split == "test"), *_images(path.parent)]:
+                if finder.path(name) not in barred:
                     names.setdefault(finder.path(name), name)
-        number = {image: index for index, image in enumerate(names)}
-        said_of = [listed.get(image, _Listed("", "", "", ("",) * len(columns))) for image in names]
+        entries = [listed.get(image, _Listed("", "", "", ("",) * len(columns))) for image in names]
+        truths = zip(*(entry.truths for entry in entries), strict=True)
         annotated = Triplets.of(
             f"own/{split}",
             FileImages(list(names.values()), list(names)),
-            [(number[finder.path(row.reference)], number[finder.path(row.target)], row.feedback) for row in rows],
-            _numbers([said.label for said in said_of]),
+            [(finder.path(row.reference), finder.path(row.target), row.feedback) for row in rows],
+            _numbers([entry.label for entry in entries]),
+            keys=names,
             kinds=[row.kind or "other" for row in rows] if any(row.kind for row in rows) else [],
-            aspects={
-                column: encode_aspect([said.truths[place] for said in said_of]) for place, column in enumerate(columns)
-            },
+            aspects={column: encode_aspect(values) for column, values in zip(columns, truths, strict=True)},
         )
         if split == "train":
             return Split(annotated)
         shared = sum(image in elsewhere for image in names)
         return Split.of(annotated, _protocol(annotated, mentioned, shared, table))
 
-    def list_rows(self, root: Path, split: str, annotated: Split) -> Iterator[Written]:
+    def list_rows(self, root: Path, split: str, annotated: Split) -> Iterator[AnnotatedRow]:
         """See `Dataset`."""
         path = _file(root)
         rows = (triplet for triplet in _triplets(read_table(path)) if triplet.split == split)

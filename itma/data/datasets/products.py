@@ -19,10 +19,10 @@ import os
 import re
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -135,24 +135,19 @@ def read_shop(path: Path, split: str) -> Shop:
     Raises:
         DataError: see `Products.read`.
     """
-    table = read_table(path)
-    rows = [_flat(row) for row in table.rows]
+    table = _flat(read_table(path))
+    rows, named = table.rows, table.named
     if not rows:
         raise DataError(f"{str(path)!r} has a header and no rows; expected a row for each product")
-    columns = list(dict.fromkeys(name for row in rows for name in row.cells))
-    named = {" ".join(re.split(r"[\s_\-]+", name.strip().lower())): name for name in reversed(columns)}
-
-    def column(candidates: Sequence[str]) -> str | None:
-        return next((named[name] for name in candidates if name in named), None)
-
-    identity, image = column(ID_COLUMNS), column(IMAGE_COLUMNS)
+    identity, image, brand = (table.column(*names) for names in (ID_COLUMNS, IMAGE_COLUMNS, BRAND_COLUMNS))
     if identity is None and image is None:
         raise DataError(
             f"{str(path)!r} has no column that says which image belongs to a row; expected one called "
-            f"{', '.join(IMAGE_COLUMNS[:3])}, or id with images of that name; found: {', '.join(map(repr, columns))}"
+            f"{', '.join(IMAGE_COLUMNS[:3])}, or id with images of that name; found: "
+            f"{', '.join(map(repr, table.columns))}"
         )
-    special = {identity, image, column(FAMILY_COLUMNS), column(BRAND_COLUMNS), column(("split",))}
-    special |= {named[name] for name in TEXT_COLUMNS if name in named}
+    texts = [named[name] for name in TEXT_COLUMNS if name in named]
+    special = {identity, image, brand, table.column(*FAMILY_COLUMNS), table.column("split"), *texts}
     values, groups, left_out = attributes_of(rows, {n: c for n, c in named.items() if c not in special})
     if not values:
         reasons = _list(left_out) or "there is no further column"
@@ -162,19 +157,16 @@ def read_shop(path: Path, split: str) -> Shop:
         )
     if left_out:
         log.info("%s: %d columns are not used: %s", path, len(left_out), _list(left_out))
-    chosen, families = _split_of(table, rows, column(("split",)), column(FAMILY_COLUMNS), identity or image, split)
-    files = _Files(path.parent, identity, image)
-    brand = column(BRAND_COLUMNS)
-    texts = [named[name] for name in TEXT_COLUMNS if name in named]
-    brands = Counter(_text(row, brand).lower() for row in rows) if brand else Counter()
-    images_of = {index: images for index in chosen if (images := files.find(rows[index]))}
+    chosen, families = _split_of(table, identity or image, split)
+    brands = Counter(row.text(brand).lower() for row in rows)
+    images_of, advice = _find_images(path.parent, {index: rows[index] for index in chosen}, identity, image)
     if not images_of:
-        raise DataError(f"{str(path)!r}: no image of its {len(chosen):,} {split} products was found. {files.advice()}")
+        raise DataError(f"{str(path)!r}: no image of its {len(chosen):,} {split} products was found. {advice}")
     if missing := len(chosen) - len(images_of):
         log.warning("%s: %d of %d %s products have no image and are left out", path, missing, len(chosen), split)
     pairs = [pair for images in images_of.values() for pair in images]
     products = np.repeat(np.arange(len(images_of)), [len(images) for images in images_of.values()])
-    words = [_text(rows[index], brand).lower() for index in images_of]
+    words = [rows[index].text(brand).lower() for index in images_of]
     return Shop(
         names=[name for name, _ in pairs],
         paths=[file for _, file in pairs],
@@ -182,7 +174,7 @@ def read_shop(path: Path, split: str) -> Shop:
         products=products,
         attributes=[{name: value[index] for name, value in values.items() if value[index]} for index in images_of],
         families=encode_aspect([families[index] for index in images_of]),
-        texts=[tuple(_plain(_text(rows[index], name)) for name in texts) for index in images_of],
+        texts=[tuple(_plain(rows[index].text(name)) for name in texts) for index in images_of],
         brands=[word if brands[word] >= 4 * FEWEST and word not in _UNKNOWN else None for word in words],
         codes={name: encode_aspect(value)[list(images_of)][products] for name, value in values.items()},
         groups=groups,
@@ -214,7 +206,7 @@ def attributes_of(
     for role, candidates in shop_sentences.ROLES.items():
         columns = [named[name] for name in candidates if name in named]
         columns = columns[:1] if role == "kind" else columns
-        read = _common([_merge(role, [_text(row, column) for column in columns]) for row in rows], fewest)
+        read = _common([_merge(role, [row.text(column) for column in columns]) for row in rows], fewest)
         if len(set(read) - {""}) >= 2:
             values[role] = read
             used.update(columns)
@@ -223,17 +215,17 @@ def attributes_of(
             left_out[columns[0]] = rare
     groups: dict[str, str] = {}
     # counted once: a table may have hundreds of columns that say nothing of most products
-    said = Counter(name for row in rows for name, value in row.cells.items() if value is not None)
+    counts = Counter(name for row in rows for name, value in row.cells.items() if value is not None)
     for name, column in named.items():
         if column in used:
             continue
         if name in UNSEEN:
             left_out[column] = "no image shows it"
             continue
-        if said[column] < LEAST_KNOWN * len(rows):
-            left_out[column] = f"said of {said[column]:,} of {len(rows):,} products"
+        if counts[column] < LEAST_KNOWN * len(rows):
+            left_out[column] = f"said of {counts[column]:,} of {len(rows):,} products"
             continue
-        cells = [shop_sentences.read_value(name, _text(row, column)) for row in rows]
+        cells = [shop_sentences.read_value(name, row.text(column)) for row in rows]
         known = [cell for cell in cells if cell not in _UNKNOWN]
         different = set(known)
         if len(known) < LEAST_KNOWN * len(rows):
@@ -259,8 +251,8 @@ def _list(left_out: Mapping[str, str], most: int = 12) -> str:
 def _merge(role: str, cells: Sequence[str]) -> str:
     """The first value that is said; a floral print says more than "printed", and a dotted one."""
     read = [shop_sentences.read_value(role, cell) for cell in cells]
-    sharper = [value for value in read if value in ("floral", "dots")]
-    return next((value for value in (*sharper, *read) if value not in _UNKNOWN), "")
+    read.sort(key=lambda value: value not in ("floral", "dots"))
+    return next((value for value in read if value not in _UNKNOWN), "")
 
 
 def _common(values: Sequence[str], fewest: int) -> list[str]:
@@ -275,27 +267,21 @@ def _is_decided(kinds: Sequence[str], cells: Sequence[str]) -> bool:
     for kind, cell in zip(kinds, cells, strict=True):
         if kind:
             counts[kind][cell] += 1
-    total = sum(sum(each.values()) for each in counts.values())
+    total = sum(each.total() for each in counts.values())
     return total > 0 and sum(max(each.values()) for each in counts.values()) >= _FOLLOWS * total
 
 
-def _flat(row: Row) -> Row:
-    """A row whose nested tables stand beside the other columns, which win."""
-    cells = dict(row.cells)
-    for name, value in row.cells.items():
-        if isinstance(value, dict):
-            del cells[name]
-            for inner, text in value.items():
-                if not cells.get(inner):
-                    cells[inner] = text
-    return Row(row.line, cells)
-
-
-def _text(row: Row, column: str | None) -> str:
-    value = None if column is None else row.cells.get(column)
-    if isinstance(value, bool):
-        return str(value).lower()
-    return " ".join(str(value).split()) if isinstance(value, str | int | float) else ""
+def _flat(table: Table) -> Table:
+    """A table in whose rows nested tables stand beside the other columns, which win."""
+    rows = []
+    for row in table.rows:
+        cells = dict(row.cells)
+        for name, value in row.cells.items():
+            if isinstance(value, dict):
+                del cells[name]
+                cells |= {inner: text for inner, text in value.items() if not cells.get(inner)}
+        rows.append(Row(row.line, cells))
+    return replace(table, columns=list(dict.fromkeys(name for row in rows for name in row.cells)), rows=rows)
 
 
 def _plain(text: str) -> str:
@@ -303,64 +289,61 @@ def _plain(text: str) -> str:
     return " ".join(_LABELLED.sub(" ", text.lower()).split()[:_WORDS])
 
 
-def _split_of(
-    table: Table, rows: Sequence[Row], column: str | None, family: str | None, identity: str | None, wanted: str
-) -> tuple[list[int], list[str]]:
+def _split_of(table: Table, identity: str | None, split: str) -> tuple[list[int], list[str]]:
     """The rows of a split, and every row's family."""
-    families = [_text(row, family) or f"id {_text(row, identity)}" for row in rows]
-    splits = []
-    for row, name in zip(rows, families, strict=True):
-        said = _text(row, column).lower()
-        if column is not None and said not in SPLITS:
-            raise table.error(row, f"the split is {short(said)}; expected train or test")
-        splits.append(said or ("test" if for_testing(name) else "train"))
-    chosen = [index for index, split in enumerate(splits) if split == wanted]
+    column, family, rows = table.column("split"), table.column(*FAMILY_COLUMNS), table.rows
+    families = [row.text(family) or f"id {row.text(identity)}" for row in rows]
+    chosen = []
+    for index, (row, name) in enumerate(zip(rows, families, strict=True)):
+        own = ("test" if for_testing(name) else "train") if column is None else row.text(column).lower()
+        if own not in SPLITS:
+            raise table.error(row, f"the split is {short(own)}; expected train or test")
+        if own == split:
+            chosen.append(index)
     if not chosen:
         advice = "Say which are, in a column 'split' with train or test"
         if column is None:
             advice += f"; without it a tenth of the {'families' if family else 'products'} is for testing, of few none"
-        raise DataError(f"{str(table.path)!r}: none of {len(rows):,} products is for {wanted}. {advice}")
+        raise DataError(f"{str(table.path)!r}: none of {len(rows):,} products is for {split}. {advice}")
     return chosen, families
 
 
-class _Files:
-    """Where the images of a table's rows are."""
+def _find_images(
+    folder: Path, rows: Mapping[int, Row], identity: str | None, image: str | None
+) -> tuple[dict[int, list[tuple[str, Path]]], str]:
+    """Names and paths of the images of each row that has some, and what to do where there is none.
 
-    def __init__(self, folder: Path, identity: str | None, image: str | None) -> None:
-        self._finder, self._folder, self._identity, self._image = Finder(folder), folder, identity, image
-        self._by_stem = self._list() if image is None else {}
+    The images of one product in several folders are told apart by the folder.
+    """
+    if image is None:
+        by_stem = _list_images(folder)
+        images = {index: by_stem.get(row.text(identity), []) for index, row in rows.items()}
+        advice = f"They are looked for in {str(folder)!r} and its folders, as <{identity}>.jpg"
+    else:
+        finder = Finder(folder)
+        paths = {index: (name, finder.path(name)) for index, row in rows.items() if (name := row.text(image))}
+        images = {index: [pair] for index, pair in paths.items() if finder.exists(pair[1])}
+        advice = f"The column {image!r} names them relative to {str(folder)!r} or {IMAGES!r} in it"
+    return {index: pairs for index, pairs in images.items() if pairs}, advice
 
-    def find(self, row: Row) -> list[tuple[str, Path]]:
-        """Names and paths of a row's images; those of one product in several folders are told apart by the folder."""
-        if self._image is None:
-            return self._by_stem.get(_text(row, self._identity), [])
-        name = _text(row, self._image)
-        path = self._finder.path(name)
-        return [(name, path)] if name and self._finder.exists(path) else []
 
-    def advice(self) -> str:
-        """What to do where there is none."""
-        if self._image is None:
-            return f"They are looked for in {str(self._folder)!r} and its folders, as <{self._identity}>.jpg"
-        return f"The column {self._image!r} names them relative to {str(self._folder)!r} or {IMAGES!r} in it"
-
-    def _list(self) -> dict[str, list[tuple[str, Path]]]:
-        """Name without its ending → the files of that name in the folder and below it, by folder."""
-        paths: dict[str, list[tuple[str, Path]]] = defaultdict(list)
-        seen: set[str] = set()
-        for folder, folders, files in os.walk(self._folder, followlinks=True):
-            real = os.path.realpath(folder)
-            if real in seen:  # a link that leads back
-                folders.clear()
-                continue
-            seen.add(real)
-            folders.sort()
-            above = Path(folder).relative_to(self._folder).as_posix()
-            for file in sorted(files):
-                stem, _, ending = file.rpartition(".")
-                if ending.lower() in _ENDINGS:
-                    paths[stem].append((file if above == "." else f"{above}/{file}", Path(folder, file)))
-        return paths
+def _list_images(root: Path) -> dict[str, list[tuple[str, Path]]]:
+    """Name without its ending → the files of that name in a folder and below it, by folder."""
+    paths: dict[str, list[tuple[str, Path]]] = defaultdict(list)
+    visited: set[str] = set()
+    for folder, folders, files in os.walk(root, followlinks=True):
+        real = os.path.realpath(folder)
+        if real in visited:  # a link that leads back
+            folders.clear()
+            continue
+        visited.add(real)
+        folders.sort()
+        above = Path(folder).relative_to(root)
+        for file in sorted(files):
+            stem, _, ending = file.rpartition(".")
+            if ending.lower() in _ENDINGS:
+                paths[stem].append(((above / file).as_posix(), Path(folder, file)))
+    return paths
 
 
 class Sampler:
@@ -414,15 +397,11 @@ class Sampler:
             count = min(1 + int(np.searchsorted(_RUNNING, random.random(), side="right")), len(known))
             order = np.argsort(-(random.random(len(known)) ** (1 / weights)))  # without replacement, by weight
             changed = [known[index] for index in order[:count]]
-            candidates = self._candidates(reference, changed, random)
-            if candidates is None:
-                continue
-            candidates = self._fitting(reference, candidates, changed, present)
-            if not len(candidates):
-                continue
-            same = candidates[self._families[candidates] == self._families[reference]]
-            pool = same if len(same) and random.random() < 0.5 else candidates
-            return int(pool[random.integers(len(pool))]), changed
+            candidates = self._fitting(reference, self._candidates(reference, changed, random), changed, present)
+            if len(candidates):
+                same = candidates[self._families[candidates] == self._families[reference]]
+                pool = same if len(same) and random.random() < 0.5 else candidates
+                return int(pool[random.integers(len(pool))]), changed
         return None
 
     def alike(self, image: int, random: np.random.Generator, present: np.ndarray | None = None) -> int | None:
@@ -438,15 +417,15 @@ class Sampler:
         candidates = self._fitting(image, self._blocks[tuple(self._block[image].tolist())], [], present)
         return int(candidates[random.integers(len(candidates))]) if len(candidates) else None
 
-    def _candidates(self, reference: int, changed: Sequence[str], random: np.random.Generator) -> np.ndarray | None:
+    def _candidates(self, reference: int, changed: Sequence[str], random: np.random.Generator) -> np.ndarray:
         """Images of the wanted kind and gender."""
-        key = list(self._block[reference].tolist())
+        key = tuple(self._block[reference].tolist())
         moving = tuple(index for index, name in enumerate(self._keys) if name in changed)
         if not moving:
-            return self._blocks[tuple(key)]
-        others, sums = self._elsewhere(tuple(key), moving)
+            return self._blocks[key]
+        others, sums = self._elsewhere(key, moving)
         if not others:
-            return None
+            return np.zeros(0, np.int64)
         return self._blocks[others[int(np.searchsorted(sums, random.random() * sums[-1], side="right"))]]
 
     def _blocks_elsewhere(
@@ -458,8 +437,7 @@ class Sampler:
             for other in self._blocks
             if all((other[index] != key[index]) == (index in moving) for index in range(len(key))) and min(other) >= 0
         ]
-        wanted = [len(self._blocks[other]) ** 0.5 * self._near(key, other) for other in others]
-        return others, np.cumsum(wanted)
+        return others, np.cumsum([len(self._blocks[other]) ** 0.5 * self._near(key, other) for other in others])
 
     def _near(self, key: Sequence[int], other: Sequence[int]) -> float:
         """How often a kind is asked for instead of another: mostly within the coarser kind."""
@@ -475,16 +453,13 @@ class Sampler:
         for name, codes in self.shop.codes.items():
             if name in self._keys:  # right in the whole block
                 continue
-            own, theirs = codes[reference], codes[candidates]
+            own, others = codes[reference], codes[candidates]
             if name in changed:
-                right = (theirs >= 0) & (theirs != own)
+                candidates = candidates[(others >= 0) & (others != own)]
             elif name in MAIN:
-                right = theirs == own
-            elif own < 0:
-                continue
-            else:
-                right = (theirs == own) | (theirs < 0)
-            candidates = candidates[right]
+                candidates = candidates[others == own]
+            elif own >= 0:
+                candidates = candidates[(others == own) | (others < 0)]
         candidates = candidates[self.shop.products[candidates] != self.shop.products[reference]]
         return candidates if present is None else candidates[present[candidates]]
 
@@ -545,8 +520,8 @@ class Sampler:
         here, there = self.shop.of(one), self.shop.of(other)
         changed = [name for name in changed if name in there]
         if split == "train" and random.random() < 0.2:
-            said = [name for name in there if name not in changed and name in _WEIGHTS]
-            early, late = (changed[:1], changed[1:]) if len(changed) > 1 else (dice.shuffle(said)[:1], changed)
+            unchanged = [name for name in there if name not in changed and name in _WEIGHTS]
+            early, late = (changed[:1], changed[1:]) if len(changed) > 1 else (dice.shuffle(unchanged)[:1], changed)
             if early and late:
                 before = {**here, early[0]: ""} if early[0] not in changed else here
                 first = shop_sentences.request(before, there, early, dice, split)
@@ -578,8 +553,7 @@ def _group(keys: np.ndarray) -> Iterator[tuple[tuple[int, ...], np.ndarray]]:
 def labels_of(codes: Mapping[str, np.ndarray], names: Sequence[str]) -> np.ndarray:
     """(images,) int64: images that agree in some attributes, known or not, share a number."""
     columns = np.stack([codes[name] for name in names], 1)
-    labels: np.ndarray = np.unique(columns, axis=0, return_inverse=True)[1].ravel().astype(np.int64)
-    return labels
+    return np.unique(columns, axis=0, return_inverse=True)[1].ravel().astype(np.int64)
 
 
 def kind_of_change(changed: Sequence[str]) -> str:
@@ -591,23 +565,22 @@ def _training(path: Path, shop: Shop, sampler: Sampler) -> Triplets:
     random = np.random.Generator(np.random.PCG64(0))
     rows, kinds = [], []
     for image in range(len(shop.names)):
-        edit = sampler.edit(image, random)
-        if edit is not None:
-            target, changed = edit
-            dice = Dice(f"products/example/{image}")
-            sentence = sampler.write_request(image, target, changed, dice, random)
-            # the words of wishes are words of the model too
-            said = sentence if image % 3 else f"{sentence}{EARLIER}{sampler.wish(image, dice)}"
-            rows.append((image, target, said))
-            kinds.append(kind_of_change(changed))
+        if (edit := sampler.edit(image, random)) is None:
+            continue
+        target, changed = edit
+        dice = Dice(f"products/example/{image}")
+        sentence = sampler.write_request(image, target, changed, dice, random)
+        if not image % 3:  # the words of wishes are words of the model too
+            sentence += EARLIER + sampler.wish(image, dice)
+        rows.append((image, target, sentence))
+        kinds.append(kind_of_change(changed))
     if not rows:
         raise DataError(
             f"{str(path)!r}: no two of {len(shop.attributes):,} training products differ in one to three attributes "
             f"and agree in the others ({', '.join(shop.codes)}); write values that are nearly the same alike, or add "
             "products"
         )
-    draw = {"draw": sampler.draw, "draws_targets": True}
-    return _table("train", shop, list(shop.codes), rows, kinds, **draw)
+    return _table("train", shop, list(shop.codes), rows, kinds, draw=sampler.draw, draws_targets=True)
 
 
 def _table(
@@ -626,8 +599,7 @@ def _table(
     )
 
 
-@dataclass(frozen=True)
-class Query:
+class Query(NamedTuple):
     """One query of a test: indices of images, the sentence, and what it changes."""
 
     reference: int
@@ -642,11 +614,10 @@ def draw_queries(shop: Shop, sampler: Sampler, *, seed: int = 0, per_reference: 
     queries = []
     for image in range(len(shop.names)):
         for number in range(per_reference):
-            edit = sampler.edit(image, random)
-            if edit is None:
+            if (edit := sampler.edit(image, random)) is None:
                 continue
             dice = Dice(f"products/test/{seed}/{shop.names[image]}/{number}")
-            sentence = sampler.write_request(image, edit[0], edit[1], dice, random, "test")
+            sentence = sampler.write_request(image, *edit, dice, random, "test")
             queries.append(Query(image, edit[0], sentence, tuple(edit[1])))
     return queries
 
@@ -682,20 +653,20 @@ def _testing(path: Path, shop: Shop, sampler: Sampler) -> Split:
             "there is nothing to measure"
         )
     folders = np.array(shop.folders)
-    rows = [(query.reference, query.target, query.feedback) for query in queries]
-    triplets = _table("test", shop, main, rows, [kind_of_change(query.changed) for query in queries])
+    kinds = [kind_of_change(query.changed) for query in queries]
+    triplets = _table("test", shop, main, [query[:3] for query in queries], kinds)
     sizes = _folders(shop)
     protocols = []
-    for number, folder in enumerate(sizes):
-        asked = np.flatnonzero(folders[triplets.references] == folder)
-        if not len(asked):
+    for folder in sizes:
+        rows = np.flatnonzero(folders[triplets.references] == folder)
+        if not len(rows):
             continue
-        name = "products" if number == 0 else f"products/{folder}"
+        name = "products" if folder == sizes[0] else f"products/{folder}"
         about = (
             f"{path.name}; gallery = the test images" + (f" in {folder!r}" if len(sizes) > 1 else "") + "; an image "
             f"counts if {', '.join(main)} are right; the reference is removed; wording that training does not use"
         )
-        protocols.append(Protocol(name, about, (Task("", asked, np.flatnonzero(folders == folder)),)))
+        protocols.append(Protocol(name, about, (Task("", rows, np.flatnonzero(folders == folder)),)))
     return Split.of(triplets, *protocols)
 
 
@@ -754,15 +725,9 @@ class Products(Dataset):
         """See `Dataset`. In the test the user speaks of what makes an answer right, in training of every attribute."""
         self.check_split(split)
         shop = read_shop(find_table(self.root), split)
-        counted = list(shop.codes) if split == "train" else _count(shop)
-        codes = {name: shop.codes[name] for name in counted}
-        images = np.arange(len(shop.names))
-        gallery = images if split == "train" else images[np.array(shop.folders) == _folders(shop)[0]]
-        return ShopUser(
-            [shop.of(image) for image in range(len(images))],
-            codes,
-            _count(shop),
-            labels_of(codes, counted),
-            gallery,
-            wording=split,
-        )
+        codes = shop.codes if split == "train" else {name: shop.codes[name] for name in _count(shop)}
+        gallery = np.arange(len(shop.names))
+        if split == "test":
+            gallery = gallery[np.array(shop.folders) == _folders(shop)[0]]
+        attributes = [shop.of(image) for image in range(len(shop.names))]
+        return ShopUser(attributes, codes, _count(shop), labels_of(codes, list(codes)), gallery, wording=split)

@@ -7,6 +7,7 @@ import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
@@ -22,6 +23,7 @@ CSV_ENDINGS = (".csv", ".tsv")
 _SEPARATORS = ",;\t|"
 _TRIED = 50
 """Rows that decide about the separator."""
+_OBJECTS = "expected one object, {…}, on each line"
 _WAY_OUT = "give a table saved as UTF-8 (in spreadsheets: “CSV UTF-8”)"
 
 
@@ -32,6 +34,13 @@ class Row(NamedTuple):
     """The line of the file on which the row begins, from 1."""
     cells: Mapping[str, object]
     """By column; of a CSV always text, without blanks at its ends."""
+
+    def text(self, column: str | None) -> str:
+        """A cell with single blanks; JSON's `true` and numbers as a CSV has them; empty for a list or nothing."""
+        value = None if column is None else self.cells.get(column)
+        if isinstance(value, bool):
+            return str(value).lower()
+        return " ".join(str(value).split()) if isinstance(value, str | int | float) else ""
 
 
 @dataclass(frozen=True)
@@ -44,6 +53,19 @@ class Table:
     rows: Sequence[Row]
     filled: int = 0
     """Rows of a CSV that were shorter than the header; their last cells are empty."""
+
+    @cached_property
+    def named(self) -> Mapping[str, str]:
+        """Columns by their names in small letters and with single blanks; of several that are alike, the first.
+
+        >>> Table(Path("items.csv"), ["Base_Colour", "Id"], []).named
+        {'id': 'Id', 'base colour': 'Base_Colour'}
+        """
+        return {" ".join(re.split(r"[\s_\-]+", name.strip().lower())): name for name in reversed(self.columns)}
+
+    def column(self, *names: str) -> str | None:
+        """The first of some plain names that there is, as it is written in the file."""
+        return next((self.named[name] for name in names if name in self.named), None)
 
     def error(self, row: Row, problem: str) -> DataError:
         """What to raise for one row.
@@ -115,12 +137,9 @@ def _csv(path: Path, fill: bool) -> Table:
             filled += 1
             cells += [""] * (len(columns) - len(cells))
         if len(cells) < len(columns) or any(cells[len(columns) :]):
-            raise line_error(
-                path,
-                line,
-                f"{len(cells)} cells, but the header has {len(columns)} columns ({_list(columns)}); put a cell that "
-                "holds the separator into double quotes",
-            )
+            shown = ", ".join(columns[:8]) + (", …" if len(columns) > 8 else "")
+            problem = f"{len(cells)} cells, but the header has {len(columns)} columns ({shown})"
+            raise line_error(path, line, f"{problem}; put a cell that holds the separator into double quotes")
         rows.append(Row(line, dict(zip(columns, cells, strict=False))))
     if not columns:
         raise DataError(f"{str(path)!r} is empty; expected a header with the names of the columns, and rows below it")
@@ -135,17 +154,14 @@ def _separator(text: str) -> str:
             counts = [len(row) for row in islice((row for row in rows if any(map(str.strip, row))), _TRIED)]
         except csv.Error:
             return 0, 0
-        if not counts or counts[0] == 1:
-            return 0, 0
-        return sum(count == counts[0] for count in counts), counts[0]
+        return (counts.count(counts[0]), counts[0]) if counts and counts[0] > 1 else (0, 0)
 
     return max(_SEPARATORS, key=fit)
 
 
 def _name(path: Path, line: int, header: Sequence[str]) -> list[str]:
     names = [name or f"column {number}" for number, name in enumerate(header, start=1)]
-    repeated = sorted(name for name, times in Counter(names).items() if times > 1)
-    if repeated:
+    if repeated := sorted(name for name, times in Counter(names).items() if times > 1):
         raise line_error(path, line, f"more than one column is called {repeated[0]!r}; give each its own name")
     return names
 
@@ -162,19 +178,11 @@ def _json_lines(path: Path, fill: bool) -> Table:
                 whole = json.dumps(cells, ensure_ascii=False).encode("utf-16", "surrogatepass")
                 cells = parse_json(whole.decode("utf-16", "replace"))
         except (ValueError, RecursionError) as error:
-            raise line_error(
-                path,
-                line,
-                f"not JSON ({error}; it begins with {text[:30]!r}); expected one object, {{…}}, on each line",
-            ) from error
+            raise line_error(path, line, f"not JSON ({error}; it begins with {text[:30]!r}); {_OBJECTS}") from error
         if not isinstance(cells, dict):
-            raise line_error(path, line, f"{short(cells)} is not an object; expected one object, {{…}}, on each line")
+            raise line_error(path, line, f"{short(cells)} is not an object; {_OBJECTS}")
         columns.update(dict.fromkeys(cells))
         rows.append(Row(line, cells))
     if not rows:
         raise DataError(f"{str(path)!r} is empty; expected one JSON object on each line")
     return Table(path, tuple(columns), rows)
-
-
-def _list(columns: Sequence[str]) -> str:
-    return ", ".join(columns[:8]) + (", …" if len(columns) > 8 else "")

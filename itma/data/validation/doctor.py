@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 
 from itma.data import datasets
-from itma.data.datasets.base import DataConfig, Dataset, Written
+from itma.data.datasets.base import AnnotatedRow, DataConfig, Dataset
 from itma.data.datasets.generated import read_splits
 from itma.data.datasets.tables import short
 from itma.data.sources import image_paths
@@ -43,7 +43,7 @@ class _Examined:
 
     name: str
     split: Split
-    rows: Sequence[Written]
+    rows: Sequence[AnnotatedRow]
     captions: Sequence[tuple[str, str]]
     """Where each stands, and itself."""
     categories: Mapping[str, np.ndarray]
