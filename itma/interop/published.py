@@ -6,7 +6,7 @@ ITMA's code is MAAF's. What is said here of their behaviour was compared with ou
 """
 
 import argparse
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -55,6 +55,8 @@ _BLOCK = {
     **{f"attention.{name}": f"self_attn.linears.{i}" for i, name in enumerate(("query", "key", "value", "output"))},
 }
 """The beginning of a name within an encoder layer of ours → of theirs."""
+_LAYERS = 8
+"""Layers of TIRG's gate and residual, at most."""
 
 
 @dataclass(frozen=True)
@@ -76,6 +78,23 @@ class Checkpoint:
     def model(self) -> str:
         """The published name of the model."""
         return str(self.options.get("model"))
+
+    def option(self, name: str, default: Any) -> Any:
+        """An option, which has to be of its default's type.
+
+        Raises:
+            ConfigError: it is of another.
+        """
+        value = self.options.get(name, default)
+        if isinstance(default, float) and type(value) is int:
+            value = float(value)
+        if value is not None and default is not None and type(value) is not type(default):
+            raise self.error(name, f" must be {type(default).__name__}")
+        return value
+
+    def error(self, name: str, what: str) -> ConfigError:
+        """Why an option is not supported."""
+        return ConfigError(f"{self} has {name}={self.options.get(name)!r}{what}")
 
     @property
     def ids(self) -> int:
@@ -145,31 +164,30 @@ def shape(checkpoint: Checkpoint, size: tuple[int, int] | None = None) -> Retrie
     Raises:
         ConfigError: the published code offers the option, but it is not supported here; the message says why.
     """
-    option = _Options(checkpoint)
-    if checkpoint.model in _REFUSED:
-        raise option.error("model", f": {_REFUSED[checkpoint.model]}")
+    option = checkpoint.option
     if checkpoint.model not in COMPOSERS:
-        raise option.error("model", f": it is none of {', '.join(COMPOSERS)}")
+        why = _REFUSED.get(checkpoint.model, f"it is none of {', '.join(COMPOSERS)}")
+        raise checkpoint.error("model", f": {why}")
     composer = COMPOSERS[checkpoint.model]
     dim = option("embed_dim", 512)
     kind = option("text_model_arch", "lstm")
     if kind == "BERT":
         why = "the published code does not save how its BERT was read"
-        raise option.error("text_model_arch", f": {why}; train with model.text_encoder.kind=pretrained instead")
+        raise checkpoint.error("text_model_arch", f": {why}; train with model.text_encoder.kind=pretrained instead")
     if kind not in ("embeddings", "transformer"):
         kind = "lstm"  # as the published code does
     elif composer not in ("itma", "image-only"):
         why = "that text encoder gives a feature for each word, and the published model needs one for the sentence"
         what = f" with model={checkpoint.model}: {why}; the published code does not run it"
-        raise option.error("text_model_arch", what)
+        raise checkpoint.error("text_model_arch", what)
     arch = option("image_model_arch", "resnet18") or "resnet18"
     if arch not in _IMAGE_ENCODERS:
-        raise option.error("image_model_arch", f": expected {' or '.join(_IMAGE_ENCODERS)}")
+        raise checkpoint.error("image_model_arch", f": expected {' or '.join(_IMAGE_ENCODERS)}")
     levels: tuple[int, ...] = (4,)
     if composer == "itma":
         levels = tuple(level for level in (2, 3, 4) if str(level) in str(option("att_layer_spec", "3_4")))
         if not levels:
-            raise option.error("att_layer_spec", " names no stage; expected one or more of 2, 3 and 4")
+            raise checkpoint.error("att_layer_spec", " names no stage; expected one or more of 2, 3 and 4")
     layers, dropout = option("text_model_layers", 1) if kind != "embeddings" else 1, float(option("dropout_rate", 0.1))
     raw = checkpoint.code == "tirg" and option("dataset", "css3d") == "css3d"  # not resized: 180×120 pixels
     width, height = size or ((180, 120) if raw else (224, 224))
@@ -181,19 +199,20 @@ def shape(checkpoint: Checkpoint, size: tuple[int, int] | None = None) -> Retrie
             kind=kind, width=dim, layers=layers, dropout=dropout, heads=1, unknown="keep", max_words=_LONGEST
         ),
         preprocess=Preprocess(height, width) if raw else Preprocess(height, width, fit="crop"),
-        options=_itma_options(option, dropout) if composer == "itma" else None,
+        options=_itma_options(checkpoint, dropout) if composer == "itma" else None,
     )
 
 
-def _itma_options(option: "_Options", dropout: float) -> ItmaOptions:
+def _itma_options(checkpoint: Checkpoint, dropout: float) -> ItmaOptions:
+    option = checkpoint.option
     positions = option("attn_positional_encoding", None)
     if positions == "mixed":
         why = "the published code computes these positions before training and saves others"
         what = f": {why}, so those that the model was trained with are not in the checkpoint"
-        raise option.error("attn_positional_encoding", what)
+        raise checkpoint.error("attn_positional_encoding", what)
     attention = option("attn_softmax_replacement", "none")
     if attention not in ("none", "identity"):
-        raise option.error("attn_softmax_replacement", ": expected none or identity")
+        raise checkpoint.error("attn_softmax_replacement", ": expected none or identity")
     return ItmaOptions(
         blocks=option("number_attention_blocks", 1),
         heads=option("number_attention_heads", 8),
@@ -205,25 +224,6 @@ def _itma_options(option: "_Options", dropout: float) -> ItmaOptions:
         gallery_through_transformer=option("sequence_concat_img_through_attn", False),
         dropout=dropout,
     )
-
-
-class _Options:
-    """Looks options up and checks that they are of their default's type."""
-
-    def __init__(self, checkpoint: Checkpoint) -> None:
-        self._checkpoint = checkpoint
-
-    def __call__(self, name: str, default: Any) -> Any:
-        value = self._checkpoint.options.get(name, default)
-        if isinstance(default, float) and type(value) is int:
-            value = float(value)
-        if value is not None and default is not None and type(value) is not type(default):
-            raise self.error(name, f" must be {type(default).__name__}")
-        return value
-
-    def error(self, name: str, what: str) -> ConfigError:
-        """Why an option is not supported."""
-        return ConfigError(f"{self._checkpoint} has {name}={self._checkpoint.options.get(name)!r}{what}")
 
 
 def rebuild(
@@ -248,22 +248,21 @@ def rebuild(
     config = shape(checkpoint, size)
     tokenizer = Tokenizer.from_published(words, **config.text_encoder.reading())
     model = Retriever.assemble(config, tokenizer)
-    own = model.state_dict()
     remaining = dict(checkpoint.tensors)
     state = {}
-    for name, tensor in own.items():
-        theirs = their_name(name, config, checkpoint.code)
-        if theirs not in checkpoint.tensors:
-            wanted = f"the tensor {theirs!r} that its options ask for (model={checkpoint.model})"
-            raise DataError(f"{checkpoint} lacks {wanted}")
-        remaining.pop(theirs, None)
-        value = _convert(name, checkpoint.tensors[theirs], config, checkpoint.code)
-        if value.shape != tensor.shape:
+    for name, tensor in model.state_dict().items():
+        published = their_name(name, config, checkpoint.code)
+        if published not in checkpoint.tensors:
             raise DataError(
-                f"the tensor {theirs!r} of {checkpoint} has the shape {tuple(value.shape)}; by its options it should "
-                f"be {tuple(tensor.shape)}"
+                f"{checkpoint} lacks the tensor {published!r} that its options ask for (model={checkpoint.model})"
             )
-        state[name] = value
+        remaining.pop(published, None)
+        state[name] = _convert(name, checkpoint.tensors[published], config, checkpoint.code)
+        if state[name].shape != tensor.shape:
+            raise DataError(
+                f"the tensor {published!r} of {checkpoint} has the shape {tuple(state[name].shape)}; by its options it "
+                f"should be {tuple(tensor.shape)}"
+            )
     left_out = _account(remaining, checkpoint, config)
     model.load_state_dict(state)
     return model.eval(), left_out
@@ -275,71 +274,47 @@ def their_name(name: str, config: RetrieverConfig, code: str) -> str:
     >>> their_name("composer.gate.2.weight", RetrieverConfig("tirg"), "maaf")
     'gated_feature_composer.3.weight'
     """
-    part, _, rest = name.partition(".")
-    if part == "scale":
-        return "normalization_layer.norm_s"
-    if part == "image_encoder":
+    if name.startswith("image_encoder."):
         image_encoder = "img_model.model." if code == "maaf" else "img_model."
-        return image_encoder + torchvision_name(rest.removeprefix("network."))
-    if part == "text_encoder":
-        return "text_model." + _their_language(rest, config.text_encoder.kind)
-    if rest.startswith("image.output."):
-        return rest.replace("image.output.", "img_model.fc.0.")
-    return _THEIR_COMPOSER[config.composer](rest, config)
+        return image_encoder + torchvision_name(name.removeprefix("image_encoder.network."))
+    names = _their_names(config)
+    ours = next(ours for ours in names if name.startswith(ours))
+    return names[ours] + name.removeprefix(ours)
 
 
-def _their_language(name: str, kind: str) -> str:
-    if name == "embedding.weight":
-        return "embedding_layer.weight"
-    if kind == "lstm":
-        return name.replace("network.", "lstm.").replace("output.", "fc_output.")
-    if name.startswith("network."):
-        return "model.layers." + _their_block(name.removeprefix("network."))
-    return "model." + _their_norm(name)
+def _their_names(config: RetrieverConfig) -> dict[str, str]:
+    """The beginnings of the names of our tensors, but for the image encoder's → of theirs."""
+    names = {
+        "scale": "normalization_layer.norm_s",
+        "text_encoder.embedding.": "text_model.embedding_layer.",
+        "composer.image.output.": "img_model.fc.0.",
+        "composer.weights": "a",
+        "composer.network.": "composer.m.",
+    }
+    if config.text_encoder.kind == "lstm":
+        names |= {"text_encoder.network.": "text_model.lstm.", "text_encoder.output.": "text_model.fc_output."}
+    else:
+        names |= _their_layers("text_encoder.", "network", "text_model.model.", config.text_encoder.layers)
+    if config.composer == "tirg":  # theirs begin with a layer that concatenates
+        parts = {"gate": "gated_feature_composer", "residual": "res_info_composer"}
+        names |= {f"composer.{own}.{n}.": f"{parts[own]}.{n + 1}." for own in parts for n in range(_LAYERS)}
+    if config.composer == "tirg-last-map":
+        names |= {"composer.gate.": "mod2d_gate.", "composer.residual.": "mod2d."}
+    if isinstance(config.options, ItmaOptions):
+        names |= _their_layers("composer.", "blocks", "composer.encoder.", config.options.blocks)
+        for number, level in enumerate(config.image_encoder.levels):
+            for inner, kind in enumerate(("conv", "bn")):
+                names[f"composer.projections.{number}.{inner}."] = f"img_model.l{level}_conv_proj.{kind}."
+    return names
 
 
-def _their_block(name: str) -> str:
-    """`<number>.<name within the layer>`, ours → theirs."""
-    number, _, inner = name.partition(".")
-    prefix = next(prefix for prefix in _BLOCK if inner.startswith(prefix))
-    return f"{number}.{_BLOCK[prefix]}{inner.removeprefix(prefix)}"
-
-
-def _their_norm(name: str) -> str:
-    return {"norm.weight": "norm.a_2", "norm.bias": "norm.b_2"}[name]
-
-
-def _their_itma(name: str, config: RetrieverConfig) -> str:
-    if name.startswith("projections."):
-        _, number, inner, tensor = name.split(".")
-        kind = "conv" if inner == "0" else "bn"
-        return f"img_model.l{config.image_encoder.levels[int(number)]}_conv_proj.{kind}.{tensor}"
-    if name.startswith("blocks."):
-        return "composer.encoder.layers." + _their_block(name.removeprefix("blocks."))
-    return "composer.encoder." + _their_norm(name)
-
-
-def _their_tirg(name: str, config: RetrieverConfig) -> str:
-    if name == "weights":
-        return "a"
-    part, number, tensor = name.split(".")
-    theirs = {"gate": "gated_feature_composer", "residual": "res_info_composer"}[part]
-    return f"{theirs}.{int(number) + 1}.{tensor}"  # theirs begins with a layer that concatenates
-
-
-def _their_last_map(name: str, config: RetrieverConfig) -> str:
-    if name == "weights":
-        return "a"
-    part, _, inner = name.partition(".")
-    return {"gate": "mod2d_gate", "residual": "mod2d"}[part] + "." + inner
-
-
-_THEIR_COMPOSER: dict[str, Callable[[str, RetrieverConfig], str]] = {
-    "itma": _their_itma,
-    "tirg": _their_tirg,
-    "tirg-last-map": _their_last_map,
-    "concat": lambda name, config: name.replace("network.", "composer.m."),
-}
+def _their_layers(ours: str, layers: str, theirs: str, count: int) -> dict[str, str]:
+    """Of a Transformer encoder: the beginnings of names in its layers, and its last norm."""
+    return {
+        **{f"{ours}{layers}.{n}.{own}": f"{theirs}layers.{n}.{_BLOCK[own]}" for n in range(count) for own in _BLOCK},
+        f"{ours}norm.weight": f"{theirs}norm.a_2",
+        f"{ours}norm.bias": f"{theirs}norm.b_2",
+    }
 
 
 def _convert(name: str, tensor: torch.Tensor, config: RetrieverConfig, code: str) -> torch.Tensor:
@@ -398,9 +373,8 @@ def _twin(name: str, checkpoint: Checkpoint) -> str | None:
 def _reason(name: str, tensor: torch.Tensor, config: RetrieverConfig) -> str | None:
     """Why a tensor has no part in the answers; nothing where it is not known."""
     if name.endswith(".pe"):
-        wanted = config.options is not None and getattr(config.options, "positions", None) == "sequence"
         known = {"text_model.position_encoder.pe"} if config.text_encoder.kind == "transformer" else set()
-        if wanted:
+        if isinstance(config.options, ItmaOptions) and config.options.positions == "sequence":
             known |= {"composer.position.pe", "composer.m.pos_embed.pe"}
         if name not in known or tensor.dim() != 3 or len(tensor) != 1:
             return None

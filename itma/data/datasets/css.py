@@ -94,13 +94,13 @@ class SceneImages:
         Raises:
             ImageError: the first image that cannot be read, by name.
         """
-        wanted = np.asarray(indices, dtype=np.int64)
-        drawn = wanted >= len(self.scenes)
-        pixels = torch.empty((len(wanted), 3, preprocess.height, preprocess.width), dtype=torch.uint8)
+        chosen = np.asarray(indices, dtype=np.int64)
+        drawn = chosen >= len(self.scenes)
+        pixels = torch.empty((len(chosen), 3, preprocess.height, preprocess.width), dtype=torch.uint8)
         if not drawn.all():
-            pixels[torch.from_numpy(~drawn)] = self.rendered.load(wanted[~drawn], preprocess)
+            pixels[torch.from_numpy(~drawn)] = self.rendered.load(chosen[~drawn], preprocess)
         if drawn.any():
-            drawings = [draw(self.scenes[index - len(self.scenes)]) for index in wanted[drawn].tolist()]
+            drawings = [draw(self.scenes[index - len(self.scenes)]) for index in chosen[drawn].tolist()]
             pixels[torch.from_numpy(drawn)] = preprocess.fit_pixels(torch.from_numpy(np.stack(drawings)))
         return pixels
 
@@ -143,51 +143,43 @@ def _annotation(root: Path, split: str) -> _Annotation:
     check_root(root, "CSS", (ANNOTATION,))
     path = root / ANNOTATION
     splits = read_pickled_npy(path, _WAY_OUT)
-    if not isinstance(splits, dict) or not isinstance(splits.get(split), dict):
-        names = ", ".join(map(_short, list(splits)[:6])) if isinstance(splits, dict) else type(splits).__name__
-        raise DataError(f"{str(path)!r}: expected {split!r} in it, found {names or 'nothing'}; {_WAY_OUT}")
+    plain, where = splits.get(split) if isinstance(splits, dict) else None, f"{str(path)!r}, {split}"
     try:
-        annotation = _read_annotation(splits[split], f"{str(path)!r}, {split}")
-        if not annotation.modifications:
+        if not isinstance(plain, dict):
+            names = ", ".join(map(_short, list(splits)[:6])) if isinstance(splits, dict) else type(splits).__name__
+            raise DataError(f"{str(path)!r}: expected {split!r} in it, found {names or 'nothing'}")
+        things = enumerate(_list(plain.get("objects_img"), f"{where} objects_img"))
+        scenes = [_scene(scene, f"{where} image {number:,}") for number, scene in things]
+        modifications = [
+            _modification(modification, len(scenes), f"{where} modification {number:,}")
+            for number, modification in enumerate(_list(plain.get("mods"), f"{where} mods"))
+        ]
+        if not modifications:
             raise DataError(f"{str(path)!r} holds no modifications for {split}")
-        return annotation
+        # where the file names none, each image is its own
+        labels = plain.get("labels", range(len(scenes)))
+        return _Annotation(scenes, _labels(labels, len(scenes), f"{where} labels"), modifications)
     except DataError as error:
         raise DataError(f"{error}; {_WAY_OUT}") from error
 
 
-def _read_annotation(plain: dict[str, Any], said: str) -> _Annotation:
-    scenes = [
-        _scene(scene, f"{said} image {number:,}")
-        for number, scene in enumerate(_list(plain.get("objects_img"), f"{said} objects_img"))
-    ]
-    modifications = [
-        _modification(modification, len(scenes), f"{said} modification {number:,}")
-        for number, modification in enumerate(_list(plain.get("mods"), f"{said} mods"))
-    ]
-    labels = np.arange(len(scenes))  # where the file names none, each image is its own
-    if "labels" in plain:
-        labels = _labels(plain["labels"], len(scenes), f"{said} labels")
-    return _Annotation(scenes, labels, modifications)
-
-
 def _scene(plain: Any, where: str) -> Scene:
-    return tuple(_thing(thing, where) for thing in _list(plain, where))
-
-
-def _thing(plain: Any, where: str) -> Thing:
-    expected = {"shape": SHAPES, "color": COLOURS, "size": SIZES}
-    if not isinstance(plain, dict):
-        raise DataError(f"{where}: a thing is {_short(plain)}; expected {{shape, color, size, pos}}")
-    for key, choices in expected.items():
-        value = plain.get(key)
-        if not isinstance(value, str) or value not in choices:
-            raise DataError(f"{where}: the {key} of a thing is {_short(value)}; expected one of {', '.join(choices)}")
-    position = _list(plain.get("pos"), f"{where}, pos")
-    if len(position) != 2 or not all(type(value) in (int, float) and 0 <= value <= 1 for value in position):
-        raise DataError(
-            f"{where}: the pos of a thing is {_short(plain['pos'])}; expected row and column, from 0 to 1 each"
-        )
-    return Thing(plain["shape"], plain["color"], plain["size"], float(position[0]), float(position[1]))
+    scene = []
+    for thing in _list(plain, where):
+        if not isinstance(thing, dict):
+            raise DataError(f"{where}: a thing is {_short(thing)}; expected {{shape, color, size, pos}}")
+        for key, choices in {"shape": SHAPES, "color": COLOURS, "size": SIZES}.items():
+            value = thing.get(key)
+            if not isinstance(value, str) or value not in choices:
+                problem = f"the {key} of a thing is {_short(value)}; expected one of {', '.join(choices)}"
+                raise DataError(f"{where}: {problem}")
+        position = _list(thing.get("pos"), f"{where}, pos")
+        if len(position) != 2 or not all(type(value) in (int, float) and 0 <= value <= 1 for value in position):
+            raise DataError(
+                f"{where}: the pos of a thing is {_short(thing['pos'])}; expected row and column, from 0 to 1 each"
+            )
+        scene.append(Thing(thing["shape"], thing["color"], thing["size"], *map(float, position)))
+    return tuple(scene)
 
 
 def _modification(plain: Any, images: int, where: str) -> Modification:
@@ -220,7 +212,7 @@ def _list(plain: Any, where: str) -> list[Any]:
     plain = plain.value if isinstance(plain, PickledArray) else plain
     if isinstance(plain, np.ndarray):
         return list(plain.reshape(-1).tolist())
-    if not isinstance(plain, list | tuple):
+    if not isinstance(plain, list | tuple | range):
         raise DataError(f"{where}: expected a list, found {_short(plain)}")
     return list(plain)
 
@@ -287,7 +279,7 @@ class Css(Dataset):
             "css/3d-to-2d": ("a rendered image", "drawings"),
             "css/2d-to-2d": ("a drawing", "drawings"),
         }
-        protocols, asked, wanted = [], [], []
+        protocols, all_references, all_targets = [], [], []
         for number, (name, (reference, gallery)) in enumerate(ways.items()):
             drawn, first = images * (reference == "a drawing"), images * (gallery == "drawings")
             removed = "the reference" if drawn == first else "the reference's scene"
@@ -295,14 +287,14 @@ class Css(Dataset):
             about = f"{reference} is asked; gallery = all {gallery}; {counts}"
             task = Task("", np.arange(rows) + number * rows, np.arange(images) + first, references + first)
             protocols.append(Protocol(name, about, (task,)))
-            asked.append(references + drawn)
-            wanted.append(triplets.targets + first)
+            all_references.append(references + drawn)
+            all_targets.append(triplets.targets + first)
         triplets = replace(
             triplets,
             images=SceneImages(rendered, annotation.scenes),
             labels=np.tile(annotation.labels, 2),
-            references=np.concatenate(asked),
-            targets=np.concatenate(wanted),
+            references=np.concatenate(all_references),
+            targets=np.concatenate(all_targets),
             feedback=[*triplets.feedback] * len(ways),
             kinds=kinds * len(ways),
         )

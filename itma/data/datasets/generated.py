@@ -1,10 +1,10 @@
 """Data that is made by rules and needs no folder: the worlds of shapes and of clothes, see `itma.data.synthetic`."""
 
 import json
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 import torch
 
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from itma.data.synthetic import shapes, wardrobe
     from itma.data.synthetic.user import User
 
+Size = TypeVar("Size")
 
 GENERATED = "generated.json"
 """The file that says of a folder that it holds a generated world, whichever data set's layout it has."""
@@ -169,20 +170,19 @@ def shapes_config(config: DataConfig) -> "shapes.ShapesConfig":
     """The shapes world's own configuration."""
     from itma.data.synthetic import shapes
 
-    _check_world(config, shapes.SIZES)
-    return replace(shapes.SIZES[config.size], seed=config.seed)
+    return replace(_size(config, shapes.SIZES), seed=config.seed)
 
 
 def wardrobe_config(config: DataConfig) -> "wardrobe.WardrobeConfig":
     """The wardrobe world's own configuration."""
     from itma.data.synthetic import wardrobe
 
-    _check_world(config, wardrobe.SIZES)
-    return replace(wardrobe.SIZES[config.size], seed=config.seed)
+    return replace(_size(config, wardrobe.SIZES), seed=config.seed)
 
 
-def _check_world(config: DataConfig, sizes: Collection[str]) -> None:
+def _size(config: DataConfig, sizes: Mapping[str, Size]) -> Size:
     if config.size not in sizes:
         raise UnknownNameError(f"size of the {config.name} world", config.size, sizes)
     if config.seed < 0:
         raise ConfigError(f"data.seed={config.seed} must not be negative")
+    return sizes[config.size]

@@ -15,7 +15,7 @@ import re
 import warnings
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, BinaryIO, Literal, NoReturn
+from typing import Any, BinaryIO, NoReturn
 
 import numpy as np
 
@@ -36,7 +36,6 @@ _CODES = b"".join(
         *(pickle.BINPUT, pickle.LONG_BINPUT, pickle.MEMOIZE, pickle.BINGET, pickle.LONG_BINGET),
     ]
 )
-_ORDERS: tuple[Literal["<", ">", "=", "|"], ...] = ("<", ">", "=", "|")
 
 
 def read_pickled_npy(path: Path, way_out: str) -> Any:
@@ -133,7 +132,10 @@ class _Unpickler(pickle._Unpickler):
     dispatch = _Instructions((code, pickle._Unpickler.dispatch[code]) for code in _CODES)
 
     def find_class(self, module: str, name: str) -> Any:
-        return _stand_in(f"{module}.{name}")
+        """A stand-in, made anew for each request, so that no pickle can leave anything behind in it."""
+        if f"{module}.{name}" not in _CALLS:
+            raise _RefusedError(f"{module}.{name}"[:80])
+        return _StandIn(f"{module}.{name}", _CALLS[f"{module}.{name}"])
 
     def load_setitem(self) -> None:
         """Dictionaries have texts and numbers as keys: to hash others, deeply nested, may crash Python."""
@@ -144,10 +146,10 @@ class _Unpickler(pickle._Unpickler):
         self._set(self.pop_mark())
 
     def _set(self, items: list[Any]) -> None:
-        held = self.stack[-1]
-        if type(held) is not dict or not all(isinstance(key, str | int) for key in items[::2]):
+        table = self.stack[-1]
+        if type(table) is not dict or not all(isinstance(key, str | int) for key in items[::2]):
             raise pickle.UnpicklingError("a dictionary whose keys are neither texts nor numbers")
-        held.update(zip(items[::2], items[1::2], strict=True))
+        table.update(zip(items[::2], items[1::2], strict=True))
 
     dispatch[pickle.SETITEM[0]] = load_setitem
     dispatch[pickle.SETITEMS[0]] = load_setitems
@@ -207,22 +209,10 @@ class _Type:
         self.dtype = np.dtype(text) if _NUMBER.fullmatch(text) else None
 
     def __setstate__(self, state: tuple[object, ...]) -> None:
-        order = next((order for order in _ORDERS if order == state[1]), None)
-        if order is None:
+        if state[1] not in ("<", ">", "=", "|"):
             raise pickle.UnpicklingError("a type of numbers without their byte order")
         if self.dtype is not None:
-            self.dtype = self.dtype.newbyteorder(order)
-
-
-def _stand_in(name: str) -> _StandIn:
-    """Made anew for each request, so that no pickle can leave anything behind in it.
-
-    Raises:
-        _RefusedError: no annotation needs such a name.
-    """
-    if name not in _CALLS:
-        raise _RefusedError(name[:80])
-    return _StandIn(name, _CALLS[name])
+            self.dtype = self.dtype.newbyteorder(state[1])
 
 
 def _reconstruct(kind: object, *_: object) -> PickledArray:

@@ -32,35 +32,24 @@ _GENERAL: Mapping[str, tuple[str, ...]] = {
 }
 
 _INSTEAD = "{new} instead of {old}"
-_COLOUR = {CHANGE: (_INSTEAD, "is {new}", "in {new}")}
-_CATEGORY = {CHANGE: (_INSTEAD, "change the {old} to {new}", "{new}, not {old}")}
-_SLEEVE = {CHANGE: ("with {new} sleeves", "has {new} sleeves instead of {old}", "the sleeves are {new}")}
-_NECK = {CHANGE: ("with {new} neckline", "has a {new} neckline instead of {old}")}
-_MATERIAL = {CHANGE: ("made of {new}", "made of {new} instead of {old}")}
-_FOR = {CHANGE: ("for {new}", "for {new} instead of {old}")}
-_CHILDREN = {YES: ("for children", "is for children"), NO: ("not for children", "is not for children")}
-
 _KNOWN: Mapping[str, Mapping[str, tuple[str, ...]]] = {
     "brand": {CHANGE: ("by {new}", "by {new} instead of {old}")},
-    "category": _CATEGORY,
-    "children": _CHILDREN,
+    "category": {CHANGE: (_INSTEAD, "change the {old} to {new}", "{new}, not {old}")},
+    "children": {YES: ("for children", "is for children"), NO: ("not for children", "is not for children")},
     "collar": {CHANGE: ("with {new} collar", "has a {new} collar instead of {old}")},
-    "color": _COLOUR,
-    "colour": _COLOUR,
-    "fabric": _MATERIAL,
-    "gender": _FOR,
-    "kids": _CHILDREN,
-    "material": _MATERIAL,
-    "neck": _NECK,
-    "neckline": _NECK,
+    "colour": {CHANGE: (_INSTEAD, "is {new}", "in {new}")},
+    "gender": {CHANGE: ("for {new}", "for {new} instead of {old}")},
+    "material": {CHANGE: ("made of {new}", "made of {new} instead of {old}")},
+    "neck": {CHANGE: ("with {new} neckline", "has a {new} neckline instead of {old}")},
     "pattern": {CHANGE: ("with {new} pattern", "has a {new} pattern instead of {old}", "is {new}")},
-    "season": _FOR,
-    "sleeve": _SLEEVE,
-    "sleeve length": _SLEEVE,
-    "sleeves": _SLEEVE,
-    "type": _CATEGORY,
+    "sleeves": {CHANGE: ("with {new} sleeves", "has {new} sleeves instead of {old}", "the sleeves are {new}")},
 }
 """Attribute → templates that read better than the general ones."""
+_LIKE = {
+    "color": "colour", "fabric": "material", "kids": "children", "neckline": "neck", "season": "gender",
+    "sleeve": "sleeves", "sleeve length": "sleeves", "type": "category",
+}
+"""Attribute → another, whose templates it takes."""
 
 _HEAD = """\
 # How a change of attributes is put into words: edit, add and remove sentences, then make the triplets anew.
@@ -114,11 +103,9 @@ def default_text(attributes: Mapping[str, Sequence[str]]) -> str:
     """
     parts = [_HEAD, _section(GENERAL, _GENERAL)]
     for attribute, values in attributes.items():
-        yes_or_no = set(values) <= {YES, NO}
-        known = _KNOWN.get(_speak(attribute).lower(), {})
-        if (YES in known) is not yes_or_no:
-            known = {}
-        keys = (YES, NO) if yes_or_no else (CHANGE,)
+        name = _speak(attribute).lower()
+        known = _KNOWN.get(_LIKE.get(name, name), {})
+        keys = (YES, NO) if set(values) <= {YES, NO} else (CHANGE,)
         parts.append(_section(attribute, {key: known.get(key) or _name(key, attribute) for key in keys}))
     return "\n".join(parts)
 
@@ -140,7 +127,7 @@ def read_templates(path: Path, attributes: Mapping[str, Sequence[str]]) -> Templ
         loaded = tomllib.loads(text)
     except (tomllib.TOMLDecodeError, RecursionError) as error:
         raise DataError(f"{str(path)!r} is not TOML: {error}; put sentences into double quotes and brackets") from error
-    sections = {}
+    sections: dict[str, dict[str, tuple[str, ...]]] = {}
     for name, section in loaded.items():
         if not isinstance(section, dict):
             raise DataError(
@@ -149,15 +136,14 @@ def read_templates(path: Path, attributes: Mapping[str, Sequence[str]]) -> Templ
         if name != GENERAL and name not in attributes:
             log.warning("%s: [%s] is not used: no attribute has that name (%s)", path, name, ", ".join(attributes))
             continue
-        values = {value.lower() for value in attributes.get(name, ())} if name != GENERAL else set()
-        entries: dict[str, tuple[str, ...]] = {}
+        known = _FIELDS if name == GENERAL else {CHANGE, *(value.lower() for value in attributes[name])}
+        sections[name] = {}
         for key, templates in section.items():
-            if name == GENERAL and key not in _FIELDS:
+            if name == GENERAL and key not in known:
                 raise DataError(f"{str(path)!r}, [{name}]: {key!r} is not known; choose from: {', '.join(_FIELDS)}")
-            entries[key if key == CHANGE else key.lower()] = _check_templates(path, name, key, templates)
-            if name != GENERAL and key != CHANGE and key.lower() not in values:
+            sections[name][key.lower()] = _check_templates(path, name, key, templates)
+            if key.lower() not in known:
                 log.warning("%s, [%s]: %s is not used: it is neither %r nor a value", path, name, key, CHANGE)
-        sections[name] = entries
     return Templates(sections)
 
 
@@ -169,7 +155,7 @@ def _check_templates(path: Path, name: str, key: str, templates: object) -> tupl
         raise DataError(
             f'{where}: expected sentences, such as ["{_INSTEAD}"], found {json.dumps(templates, default=str)}'
         )
-    allowed = _FIELDS[key] if name == GENERAL else _FIELDS[CHANGE]
+    allowed = _FIELDS[key if name == GENERAL else CHANGE]
     for text in listed:
         try:
             fields = [part[1:] for part in string.Formatter().parse(text) if part[1] is not None]
@@ -178,11 +164,9 @@ def _check_templates(path: Path, name: str, key: str, templates: object) -> tupl
         for field, form, conversion in fields:
             # Formats and attributes of values are refused: "{new:>9999999999}" would fill the memory.
             if field not in allowed or form or conversion:
-                wrong = "{" + str(field) + (f"!{conversion}" if conversion else "") + (f":{form}" if form else "") + "}"
-                raise DataError(
-                    f"{where}: {wrong} in {text!r} is not known; choose from: "
-                    f"{', '.join('{' + word + '}' for word in allowed)}"
-                )
+                wrong = f"{{{field}{f'!{conversion}' if conversion else ''}{f':{form}' if form else ''}}}"
+                choices = ", ".join(f"{{{word}}}" for word in allowed)
+                raise DataError(f"{where}: {wrong} in {text!r} is not known; choose from: {choices}")
         if key == JOINED and name == GENERAL and {field for field, *_ in fields} != set(allowed):
             raise DataError(f"{where}: {text!r} must hold both {{first}} and {{second}}")
     return tuple(listed)
