@@ -46,8 +46,14 @@ _KNOWN: Mapping[str, Mapping[str, tuple[str, ...]]] = {
 }
 """Attribute → templates that read better than the general ones."""
 _LIKE = {
-    "color": "colour", "fabric": "material", "kids": "children", "neckline": "neck", "season": "gender",
-    "sleeve": "sleeves", "sleeve length": "sleeves", "type": "category",
+    "color": "colour",
+    "fabric": "material",
+    "kids": "children",
+    "neckline": "neck",
+    "season": "gender",
+    "sleeve": "sleeves",
+    "sleeve length": "sleeves",
+    "type": "category",
 }
 """Attribute → another, whose templates it takes."""
 
