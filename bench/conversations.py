@@ -29,7 +29,7 @@ from itma.data.synthetic.generated import Dice
 from itma.data.synthetic.wardrobe import grammar
 from itma.data.synthetic.wardrobe.disk import read_product
 from itma.data.synthetic.wardrobe.products import Product, choices
-from itma.demo.page import ShownTurn, conversations_page
+from itma.demo.page import TurnOnPage, conversations_page
 from itma.io import write_text
 
 CONVERSATIONS = Path(__file__).with_name("conversations.jsonl")
@@ -179,7 +179,7 @@ def report(path: Path, plays: Sequence[Sequence[Step]], products: Mapping[str, P
             strip += [
                 figure(hit, "right" if right else "wrong") for hit, right in zip(step.hits, step.fitting, strict=True)
             ]
-            turns.append(ShownTurn(f"“{step.say}” – wanted: {wanted} ({step.possible} in the shop)", strip))
+            turns.append(TurnOnPage(f"“{step.say}” – wanted: {wanted} ({step.possible} in the shop)", strip))
         failed.append((f"{number}{' – right in the first five' if any(steps[-1].fitting) else ''}", turns))
     write_text(path, conversations_page("Conversations that did not end at a fitting product", summary(plays), failed))
 

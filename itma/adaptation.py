@@ -95,20 +95,20 @@ def adapt(
             f"the catalogue {str(catalogue)!r} is searched by {model.runtime}, from no run folder that training can go "
             "on from; index it with a run, by the runtime torch"
         )
-    given = {**(changes or {}), "data.root": str(table)}
+    settings = {**(changes or {}), "data.root": str(table)}
     if steps is not None:
-        given["train.steps"] = str(steps)
+        settings["train.steps"] = str(steps)
     usual = settings_for(DATA, preset=preset)
     if not preset and model.config.image_encoder.name != usual.model.image_encoder.name:
         # its first levels are other ones
-        given = {"train.frozen_levels": "0", "train.views": "0", **given}
+        settings = {"train.frozen_levels": "0", "train.views": "0", **settings}
     folder = new_run_folder(f"{model.name}_adapted") if out is None else Path(out)
     refuse_trained(folder)
     check_writable(folder)
-    source = {name.removeprefix("data."): value for name, value in given.items() if name.startswith("data.")}
+    source = {name.removeprefix("data."): value for name, value in settings.items() if name.startswith("data.")}
     with tempfile.TemporaryDirectory() as draft:
         before = evaluate(start, DATA, changes=source, out=Path(draft), device=device, progress=progress)
-        train(DATA, start=start, preset=preset, changes=given, out=folder, device=device, progress=progress)
+        train(DATA, start=start, preset=preset, changes=settings, out=folder, device=device, progress=progress)
         shutil.copytree(draft, folder / BEFORE, dirs_exist_ok=True)
     return Adaptation(folder, before, evaluate(folder, device=device, progress=progress))
 

@@ -66,28 +66,28 @@ def benchmark(
         TrainingInterrupted: Ctrl-C; the run was saved.
         StorageError: `out` cannot be written to.
     """
-    out, given = Path(out), dict(changes or {})
+    out, common = Path(out), dict(changes or {})
     models = list(COMPOSERS) if models is None else models
     if not models or seeds < 1:
         raise ConfigError(f"models={list(models)} and seeds={seeds}: give at least one model and one seed")
     for name, instead in (("train.seed", "seeds"), ("model.composer", "models")):
-        if name in given:
+        if name in common:
             raise ConfigError(f"{name} is another one in each run of a benchmark; leave it out and give {instead}")
-    wanted = {
+    plan = {
         out / f"{model}-{seed}": settings_for(
-            data, model=model, preset=preset, changes={**given, "train.seed": str(seed)}
+            data, model=model, preset=preset, changes={**common, "train.seed": str(seed)}
         )
         for seed in range(seeds)
         for model in dict.fromkeys(models)
     }
     check_writable(out)
-    for folder, settings in wanted.items():
+    for folder, settings in plan.items():
         _check_same(folder, settings)
     done, failures = [], []
-    for number, (folder, settings) in enumerate(wanted.items(), start=1):
-        log.info("run %d of %d: %s", number, len(wanted), folder)
+    for number, (folder, settings) in enumerate(plan.items(), start=1):
+        log.info("run %d of %d: %s", number, len(plan), folder)
         try:
-            _finish(folder, data, settings, preset, given, device, progress)
+            _finish(folder, data, settings, preset, common, device, progress)
         except (TrainingInterrupted, StorageError):
             raise
         except ItmaError as error:
@@ -97,7 +97,7 @@ def benchmark(
             done.append(folder)
     if not done:
         raise RunError("no run came to its end. " + " ".join(failures))
-    comparison = compare([folder for folder in wanted if folder in done])
+    comparison = compare([folder for folder in plan if folder in done])
     comparison = replace(comparison, notes=(*comparison.notes, *failures))
     title = title_of(data, list(dict.fromkeys(models)))
     write_text(out / MARKDOWN, comparison.markdown(title))
@@ -146,9 +146,9 @@ def _check_same(folder: Path, settings: Settings) -> None:
     """Refuse a folder that holds a run of other settings."""
     if not (folder / RUN).is_file():
         return
-    there = read_run(folder)
+    existing = read_run(folder)
     # a run without rows to hold out chose another metric by itself
-    if replace(there, train=replace(there.train, metric=settings.train.metric)) != settings:
+    if replace(existing, train=replace(existing.train, metric=settings.train.metric)) != settings:
         raise RunError(
             f"{str(folder)!r} holds a run of other settings than those asked for (see: itma compare {folder}); give "
             "the settings it was made with, or another folder"

@@ -173,7 +173,7 @@ class Report:
 
     def __str__(self) -> str:
         lines = [
-            f"{self.model}: {_of(self.queries, self.wanted)} queries against {self.gallery:,} images",
+            f"{self.model}: {count_queries(self)} queries against {self.gallery:,} images",
             f"protocol: {self.protocol}",
         ]
         if self.chosen:
@@ -182,7 +182,7 @@ class Report:
         lines.append(f"  median rank {self.median_rank:g}, mean reciprocal rank {self.mean_reciprocal_rank:.3f}")
         lines.append(f"  ties: {self.tied_queries} of {self.queries:,} queries")
         for part in self.parts:
-            lines.append(f"  {part.name}: {_of(part.queries, part.wanted)} queries against {part.gallery:,} images")
+            lines.append(f"  {part.name}: {count_queries(part)} queries against {part.gallery:,} images")
             lines += _shares("    ", part, {})
         for aspect, recall in self.recall_by_aspect.items():
             lines.append(f"  right {aspect}: recall {_at(recall)}")
@@ -194,25 +194,26 @@ class Report:
             lines.append(f"  recall@{first} by {name}:")
             for value, recall in divided.items():
                 further = self.metrics_by_group.get(name, {}).get(value, {})
-                shown = [f"  {metric} {_at(values)}" for metric, values in further.items()]
-                queries = self.queries_by_group[name][value]
-                lines.append(f"    {value:<10s} {recall[first]:.1%} of {queries:,}{''.join(shown)}")
+                metrics = "".join(f"  {metric} {_at(values)}" for metric, values in further.items())
+                lines.append(f"    {value:<10s} {recall[first]:.1%} of {self.queries_by_group[name][value]:,}{metrics}")
         return "\n".join(lines)
 
 
-def _of(queries: int, wanted: int | None) -> str:
-    return f"{queries:,}" if wanted is None or wanted == queries else f"{queries:,} of {wanted:,}"
+def count_queries(results: Report | Part) -> str:
+    """How many queries were asked; of how many, where images were missing."""
+    asked = f"{results.queries:,}"
+    return asked if results.wanted in (None, results.queries) else f"{asked} of {results.wanted:,}"
 
 
-def _shares(head: str, found: Report | Part, intervals: Mapping[str, Mapping[int, Interval]]) -> list[str]:
+def _shares(head: str, results: Report | Part, intervals: Mapping[str, Mapping[int, Interval]]) -> list[str]:
     """A line for each recall, and for each of the metrics, whose intervals are given."""
-    recalls = [(f"recall@{k:<3d}", share, found.interval.get(k)) for k, share in found.recall.items()]
-    further = [
-        (f"{f'{metric}@{k}':<10s}", share, intervals.get(metric, {}).get(k))
-        for metric, values in found.metrics.items()
+    tables = [("recall", results.recall, results.interval)]
+    tables += [(metric, values, intervals.get(metric, {})) for metric, values in results.metrics.items()]
+    return [
+        f"{head}{f'{metric}@{k}':<10s} {share:7.1%}{_between(known.get(k))}"
+        for metric, values, known in tables
         for k, share in values.items()
     ]
-    return [f"{head}{name} {share:7.1%}{_between(interval)}" for name, share, interval in recalls + further]
 
 
 def _at(values: Mapping[int, float]) -> str:

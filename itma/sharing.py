@@ -35,9 +35,9 @@ def share(name: str, key: Callable[[], Hashable], make: Callable[[], _T]) -> _T:
     results = _RESULTS.get()
     if results is None:
         return make()
-    wanted = key()
-    if name not in results or results[name][0] != wanted:
+    current = key()
+    if name not in results or results[name][0] != current:
         results.pop(name, None)  # the old one goes before the new one takes its room
-        results[name] = wanted, make()
+        results[name] = current, make()
     result: _T = results[name][1]
     return result

@@ -13,7 +13,7 @@ from itma.data.datasets import dataset_named
 from itma.data.images import Preprocess
 from itma.data.synthetic.user import User
 from itma.data.triplets import Triplets
-from itma.demo.page import ShownTurn, conversations_page
+from itma.demo.page import TurnOnPage, conversations_page
 from itma.device import device_named
 from itma.display import data_url
 from itma.errors import RunError
@@ -123,13 +123,13 @@ def _page(
         pixels = triplets.images.load([image], size)[0]
         return data_url(Image.fromarray(pixels.permute(1, 2, 0).numpy())), user.title(image), kind
 
-    def rows(one: PlayedConversation) -> list[ShownTurn]:
-        turns, label = [ShownTurn("wanted:", [show(one.target, "right")])], triplets.labels[one.target]
+    def rows(one: PlayedConversation) -> list[TurnOnPage]:
+        turns, label = [TurnOnPage("wanted:", [show(one.target, "right")])], triplets.labels[one.target]
         for turn in one.turns:
             wish = f"“{turn.wish.sentence}” – {turn.wish.kind}, {'granted' if turn.granted else 'not granted'}"
             hits = [show(hit, "right" if triplets.labels[hit] == label else "wrong") for hit in turn.hits]
-            said = f"{wish}; the target is at rank {turn.rank}"
-            turns.append(ShownTurn(said, [show(turn.reference, "start"), *hits]))
+            text = f"{wish}; the target is at rank {turn.rank}"
+            turns.append(TurnOnPage(text, [show(turn.reference, "start"), *hits]))
         return turns
 
     some = f"; the first {_ON_PAGE} are shown" if len(failed) > _ON_PAGE else ""

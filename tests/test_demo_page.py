@@ -19,7 +19,7 @@ from PIL import Image
 
 from itma.demo.charts import Line, average_points, line_chart, spread, ticks
 from itma.demo.page import page, write_page
-from itma.demo.story import DemoStory, Example, ModelResult, Question, Shown
+from itma.demo.story import DemoStory, Example, ImageHit, ModelResult, Question
 from itma.errors import DataError, StorageError
 from itma.records import Interval, Report
 
@@ -76,8 +76,8 @@ def image(height: int = 8, width: int = 12) -> torch.Tensor:
     return torch.randint(0, 256, (3, height, width), dtype=torch.uint8)
 
 
-def hits(right: int | None = 0, count: int = 5) -> list[Shown]:
-    return [Shown(image(), 0.9 - 0.25 * number, number == right) for number in range(count)]
+def hits(right: int | None = 0, count: int = 5) -> list[ImageHit]:
+    return [ImageHit(image(), 0.9 - 0.25 * number, number == right) for number in range(count)]
 
 
 def model(name: str = "itma", title: str = "ITMA", recall: float = 0.6, width: float = 0.02) -> ModelResult:
@@ -351,7 +351,7 @@ def test_images_of_any_size_are_shown_with_their_own_sides() -> None:
 @pytest.mark.parametrize("pixels", [torch.zeros(3, 4, 5), torch.zeros(4, 5, 3, dtype=torch.uint8)])
 def test_pixels_of_another_form_are_refused_with_their_shape(pixels: torch.Tensor) -> None:
     with pytest.raises(DataError, match=re.escape(str(tuple(pixels.shape)))):
-        Shown(pixels, 0.5, False)
+        ImageHit(pixels, 0.5, False)
 
 
 def test_a_story_without_models_is_refused() -> None:
@@ -361,7 +361,7 @@ def test_a_story_without_models_is_refused() -> None:
 
 def test_a_page_of_the_demo_s_size_stays_small() -> None:
     tile = torch.arange(0, 192, 2, dtype=torch.uint8).expand(3, 64, 96).contiguous()
-    five = [Shown(tile, 0.5, False)] * 5
+    five = [ImageHit(tile, 0.5, False)] * 5
     examples = [Example(tile, "make it blue", "make", five, 9, tile)] * 14
     assert len(page(replace(story(), successes=examples, failures=examples)).encode()) < 1_000_000
 

@@ -32,9 +32,7 @@ def in_srgb(image: Image.Image) -> Image.Image:
         image: a decoded image of 8 bits a channel; of others the profile is passed over.
     """
     profile = image.info.get("icc_profile")
-    if not profile or image.mode not in ("RGB", "RGBA", "L", "LA", "CMYK", "P", "YCbCr"):
-        return image
-    if not _able():
+    if not profile or image.mode not in ("RGB", "RGBA", "L", "LA", "CMYK", "P", "YCbCr") or not _able():
         return image
     mode = {"L": "L", "LA": "L", "CMYK": "CMYK"}.get(image.mode, "RGB")
     transform = _transform(bytes(profile), mode)
@@ -62,10 +60,10 @@ def _transform(profile: bytes, mode: str) -> ImageCms.ImageCmsTransform | None:
         if key in _transforms:
             _transforms.move_to_end(key)
             return _transforms[key]
-        made = _transforms[key] = _make(profile, mode)
+        transform = _transforms[key] = _make(profile, mode)
         if len(_transforms) > _PROFILES:
             _transforms.popitem(last=False)
-        return made
+        return transform
 
 
 def _make(profile: bytes, mode: str) -> ImageCms.ImageCmsTransform | None:

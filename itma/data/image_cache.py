@@ -73,19 +73,15 @@ def open_cache(
     if not isinstance(images, FileImages):
         return images
     try:
-        root = default_folder() if folder is None else Path(folder)
+        root = Path(folder or default_folder())
         layout = _Layout.of(images, preprocess)
         existing = _bytes_on_disk(root / layout.file_name)
         free = shutil.disk_usage(next(at for at in (root.absolute(), *root.absolute().parents) if at.exists())).free
         allowed = min(limit_bytes, int(FREE_SHARE * (free + existing)))
         if layout.total_bytes > allowed:
-            log.info(
-                "%d images are not cached: they would take %s in %s, and %s are allowed",
-                layout.images,
-                _readable(layout.total_bytes),
-                root,
-                _readable(allowed),
-            )
+            size, limit = _readable(layout.total_bytes), _readable(allowed)
+            reason = f"they would take {size} in {root}, and {limit} are allowed"
+            log.info("%d images are not cached: %s", layout.images, reason)
             return images
         return CachedImages(images, preprocess, root)
     except OSError as error:
@@ -141,15 +137,15 @@ class CachedImages:
         """
         if _look(preprocess) != self._look:
             return self._files.load(indices, preprocess)
-        wanted = np.asarray(indices, dtype=np.int64)
-        records = self._records[wanted]  # copied before the pixels: an image rewritten in between fails its sum
-        valid = self._agrees(records, wanted)
-        pixels = np.empty((len(wanted), *self._pixels.shape[1:]), dtype=np.uint8)
+        numbers = np.asarray(indices, dtype=np.int64)
+        records = self._records[numbers]  # copied before the pixels: an image rewritten in between fails its sum
+        valid = self._agrees(records, numbers)
+        pixels = np.empty((len(numbers), *self._pixels.shape[1:]), dtype=np.uint8)
         for index in np.flatnonzero(valid).tolist():
-            pixels[index] = self._pixels[wanted[index]]
+            pixels[index] = self._pixels[numbers[index]]
             valid[index] = _sum(records[index], pixels[index]) == records[index]["sum"]
         if not valid.all():
-            pixels[~valid] = self._decode(wanted[~valid])
+            pixels[~valid] = self._decode(numbers[~valid])
         return torch.from_numpy(pixels)
 
     def fill(self, *, progress: bool = False) -> None:
@@ -165,16 +161,16 @@ class CachedImages:
         step = max(1, min(_FILL_IMAGES, _FILL_BYTES // self._pixels[:1].nbytes)) if total else 1
         # Each process goes its own way, else those that begin together would decode the same images.
         starts = np.random.default_rng().permutation(np.arange(0, total, step))
-        with bar("caching images", show=progress, total=total, unit="image") as shown:
+        with bar("caching images", show=progress, total=total, unit="image") as meter:
             for start in starts.tolist():
                 some = np.arange(start, min(start + step, total))
-                there = self._sources["bytes"][some] >= 0
-                waiting = some[there & ~self._agrees(self._records[some], some)]
+                present = self._sources["bytes"][some] >= 0
+                waiting = some[present & ~self._agrees(self._records[some], some)]
                 if len(waiting):
                     self._decode(waiting)
                 if not self._writable:
                     return
-                shown.update(len(some))
+                meter.update(len(some))
 
     def _look_at(self, indices: np.ndarray) -> np.ndarray:
         """Records, without sums, of the image files as they are now; a size of -1 where there is none."""
@@ -184,10 +180,8 @@ class CachedImages:
 
     def _agrees(self, records: np.ndarray, indices: np.ndarray) -> np.ndarray:
         """Whether each record is of the image file as it is now, decoded as it would be now."""
-        sources = self._sources[indices]
-        parts = [records[part] == sources[part] for part in ("bytes", "changed", "recipe")]
-        same: np.ndarray = np.logical_and.reduce(parts)
-        return same
+        parts = ["bytes", "changed", "recipe"]
+        return np.asarray(records[parts] == self._sources[indices][parts])
 
     def _decode(self, indices: np.ndarray) -> np.ndarray:
         """Images from their files, which are then cached: (images, 3, height, width) uint8."""
@@ -214,11 +208,8 @@ class CachedImages:
                     _put(file, self._layout.record_at(index), record.tobytes())
         except OSError as error:
             self._writable = False
-            log.warning(
-                "the image cache %s cannot be written any more (%s); what is not in it is decoded each time",
-                self.path,
-                error.strerror or error,
-            )
+            message = "the image cache %s cannot be written any more (%s); what is not in it is decoded each time"
+            log.warning(message, self.path, error.strerror or error)
 
 
 @dataclass(frozen=True)
@@ -283,7 +274,7 @@ def caches(folder: str | Path | None = None, which: Sequence[str | Path] = ()) -
         DataError: one of `which` has no cache.
         StorageError: the folder cannot be read.
     """
-    root = default_folder() if folder is None else Path(folder)
+    root = Path(folder or default_folder())
     entries = []
     try:
         for path in root.iterdir() if root.exists() else ():
@@ -378,10 +369,6 @@ class _Layout:
         return cls(f"{key.hexdigest()[:32]}.pixels", header, len(paths), preprocess.height, preprocess.width)
 
     @property
-    def first_pixel(self) -> int:
-        return _HEADER_BYTES + _RECORD.itemsize * self.images
-
-    @property
     def total_bytes(self) -> int:
         return self.pixels_at(self.images)
 
@@ -389,12 +376,12 @@ class _Layout:
         return _HEADER_BYTES + _RECORD.itemsize * index
 
     def pixels_at(self, index: int) -> int:
-        return self.first_pixel + 3 * self.height * self.width * index
+        return self.record_at(self.images) + 3 * self.height * self.width * index
 
     def parts(self, content: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Records (images,) and pixels (images, 3, height, width) as views of a whole cache (bytes,)."""
-        records = content[_HEADER_BYTES : self.first_pixel].view(_RECORD)
-        return records, content[self.first_pixel :].reshape(self.images, 3, self.height, self.width)
+        records, pixels = content[_HEADER_BYTES : self.pixels_at(0)], content[self.pixels_at(0) :]
+        return records.view(_RECORD), pixels.reshape(self.images, 3, self.height, self.width)
 
 
 def _find_shared_folder(paths: Sequence[bytes]) -> str:
@@ -424,9 +411,9 @@ def _lay_out(path: Path, layout: _Layout) -> None:
     path.touch()
     with path.open("r+b", buffering=0) as file:
         size = file.seek(0, os.SEEK_END)
-        if size < layout.first_pixel:  # written out: a hole in a map that is read may want space on a full disk
+        if size < layout.pixels_at(0):  # written out: a hole in a map that is read may want space on a full disk
             begin = max(size, _HEADER_BYTES)
-            _put(file, begin, bytes(layout.first_pixel - begin))
+            _put(file, begin, bytes(layout.pixels_at(0) - begin))
         if size < layout.total_bytes:
             file.truncate(layout.total_bytes)
         _put(file, 0, layout.header)  # last: whoever sees it maps the whole file

@@ -200,8 +200,8 @@ def formats_shown() -> str:
 @cache
 def image_endings() -> frozenset[str]:
     """Endings of files in the formats that images are read in, in small letters, with their dots."""
-    known = formats()
-    return frozenset(ending for ending, name in Image.registered_extensions().items() if name in known)
+    readable = formats()
+    return frozenset(ending for ending, name in Image.registered_extensions().items() if name in readable)
 
 
 @cache
@@ -350,14 +350,14 @@ def _quiet() -> Iterator[None]:
 
 @contextmanager
 def _header_read(
-    source: str | Path | bytes, taken: Sequence[str] | None = None, pixels: int = MAX_PIXELS
+    source: str | Path | bytes, names: Sequence[str] | None = None, pixels: int = MAX_PIXELS
 ) -> Iterator[Image.Image]:
     """An image whose header is read and within the limits, and whose pixels are not read yet."""
-    known = [name for name in formats() if taken is None or name in taken or (name == "MPO" and "JPEG" in taken)]
+    readable = [name for name in formats() if names is None or name in names or (name == "MPO" and "JPEG" in names)]
     with io.BytesIO(source) if isinstance(source, bytes) else open_regular(source) as file:
         limits.check_file(file, pixels)
         with _quiet():
-            image = Image.open(file, formats=known)
+            image = Image.open(file, formats=readable)
         with image:
             yield image
 
@@ -622,15 +622,12 @@ class Images(Protocol):
     @property
     def names(self) -> Sequence[str]:
         """One name for each image: its id."""
-        ...
 
     def load(self, indices: Sequence[int] | np.ndarray, preprocess: Preprocess) -> torch.Tensor:
         """Images `indices` as uint8 (len(indices), 3, preprocess.height, preprocess.width)."""
-        ...
 
     def missing(self) -> np.ndarray:
         """(images,) bool: which images are not there."""
-        ...
 
 
 @dataclass(frozen=True)

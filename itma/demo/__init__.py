@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import chain, islice, zip_longest
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +19,7 @@ from itma.data.sources import load
 from itma.data.triplets import Split
 from itma.demo import galleries
 from itma.demo.page import write_page
-from itma.demo.story import DemoStory, Example, ModelResult, Shown
+from itma.demo.story import DemoStory, Example, ImageHit, ModelResult
 from itma.device import device_named
 from itma.errors import ConfigError, DataError, UnknownNameError
 from itma.evaluation.evaluate import Evaluation, evaluate
@@ -45,13 +46,11 @@ class DemoResult:
     """Model → what was measured on the world's test, of combinations never seen in training."""
     run: str
     """The run folder, or the name of the model that comes with itma, which answers in the catalogue."""
-    example: tuple[Path, str]
-    """An image and a sentence to ask the catalogue with."""
+    commands: Sequence[tuple[str, str]]
+    """(what to type next, why)."""
     seconds: float
-    trained: bool
 
     def __str__(self) -> str:
-        (image, sentence), itma = self.example, program()
         took = f"{self.seconds:.0f} seconds" if self.seconds < 100 else f"{self.seconds / 60:.1f} minutes"
         lines = [f"\nDone in {took}. recall@1 on combinations never seen in training:"]
         for name, report in self.reports.items():
@@ -59,22 +58,9 @@ class DemoResult:
             lines.append(
                 f"  {MODELS[name]:<13s} {report.recall[1]:6.1%}   (95 % interval {inside.low:.1%} to {inside.high:.1%})"
             )
-        more = (
-            f"  {itma} train shapes --preset hour          # a far better model, in an hour"
-            if self.trained
-            else f"  {itma} demo --train                        # the whole path, training included"
-        )
-        lines += [
-            "",
-            f"Open {self.folder / 'report.html'} in a browser: numbers, queries, failures.",
-            "",
-            "What to type next:",
-            f"  {itma} search {self.folder / 'catalogue'} --image {image} --text '{sentence}'",
-            f"  {itma} serve {self.folder / 'catalogue'}     # a search page in the browser (extra serve)",
-            f"  {itma} index photos FOLDER my-catalogue     # photographs of your own",
-            more,
-        ]
-        return "\n".join(lines)
+        page = self.folder / "report.html"
+        lines += ["", f"Open {page} in a browser: numbers, queries, failures.", "", "What to type next:"]
+        return "\n".join([*lines, *(f"  {command}\n      {why}" for command, why in self.commands)])
 
 
 def demo(
@@ -145,22 +131,22 @@ def demo(
     else:
         gallery = galleries.of_wardrobe(size, seed, out / "gallery", progress=progress)
     catalogue = Catalogue.build(run, gallery.source, out / "catalogue", device=torch_device, progress=progress)
-    questions = gallery.ask(catalogue)
+    questions, commands = gallery.ask(catalogue), _commands(out, run, world, gallery.example, train)
     seconds = time.perf_counter() - begun
+    machine = f"{platform.system()} {platform.machine()} ({torch_device.type}, {os.cpu_count()} cores)"
+    versions = f"itma {__version__}, torch {torch.__version__}"
     story = DemoStory(
         models=results,
         successes=_examples(retriever.preprocess, evaluations["itma"], right),
         failures=_examples(retriever.preprocess, evaluations["itma"], wrong),
         questions=questions,
         world=_about(world, evaluations["itma"]),
-        commands=_commands(out, run, world, gallery.example, train),
-        made_with=f"itma {__version__}, torch {torch.__version__}, {platform.system()} "
-        f"{platform.machine()} ({torch_device.type}, "
-        f"{os.cpu_count()} cores), seed {seed}, {seconds:.0f} seconds in all",
+        commands=commands,
+        made_with=f"{versions}, {machine}, seed {seed}, {seconds:.0f} seconds in all",
     )
     write_page(story, out / "report.html")
     reports = {name: evaluation.report for name, evaluation in evaluations.items()}
-    return DemoResult(out, reports, str(run), gallery.example, seconds, train)
+    return DemoResult(out, reports, str(run), commands, seconds)
 
 
 def _train(
@@ -181,30 +167,29 @@ def _choose_rows(evaluation: Evaluation, seed: int) -> tuple[list[int], list[int
     triplets = evaluation.triplets
     random = np.random.Generator(np.random.PCG64(seed))
     order = random.permutation(len(evaluation.ranks))
-    chosen: tuple[list[int], list[int]] = ([], [])
-    for rows, fits, wanted in zip(chosen, (evaluation.ranks == 1, evaluation.ranks > 1), (8, 6), strict=True):
-        turns: dict[str, list[int]] = {}
+
+    def choose(fits: np.ndarray, count: int) -> list[int]:
+        by_kind: dict[str, list[int]] = {}
         for row in order[fits[order]].tolist():
-            turns.setdefault(triplets.kinds[row] if triplets.kinds else "", []).append(row)
-        while len(rows) < wanted and any(turns.values()):
-            for waiting in turns.values():
-                if waiting and len(rows) < wanted:
-                    rows.append(waiting.pop(0))
-    return chosen
+            by_kind.setdefault(triplets.kinds[row] if triplets.kinds else "", []).append(row)
+        in_turn = chain.from_iterable(zip_longest(*by_kind.values()))
+        return list(islice((row for row in in_turn if row is not None), count))
+
+    return choose(evaluation.ranks == 1, 8), choose(evaluation.ranks > 1, 6)
 
 
 def _examples(size: Preprocess, evaluation: Evaluation, rows: Sequence[int]) -> list[Example]:
     triplets, examples = evaluation.triplets, []
-    for row, (best, scores) in zip(rows, evaluation.top(rows, k=galleries.SHOWN), strict=True):
-        wanted = [int(triplets.references[row]), int(triplets.targets[row]), *map(int, best)]
-        reference, target, *hits = triplets.images.load(wanted, size)
+    for row, (best, scores) in zip(rows, evaluation.top(rows, k=galleries.HITS), strict=True):
+        images = [int(triplets.references[row]), int(triplets.targets[row]), *map(int, best)]
+        reference, target, *pictures = triplets.images.load(images, size)
         label = triplets.labels[triplets.targets[row]]
-        shown = [
-            Shown(pixels, float(score), bool(triplets.labels[index] == label))
-            for pixels, score, index in zip(hits, scores, best, strict=True)
+        hits = [
+            ImageHit(pixels, float(score), bool(triplets.labels[index] == label))
+            for pixels, score, index in zip(pictures, scores, best, strict=True)
         ]
         kind = triplets.kinds[row] if triplets.kinds else ""
-        examples.append(Example(reference, triplets.feedback[row], kind, shown, int(evaluation.ranks[row]), target))
+        examples.append(Example(reference, triplets.feedback[row], kind, hits, int(evaluation.ranks[row]), target))
     return examples
 
 

@@ -1,7 +1,7 @@
 """What the demo searches: a world's images on disk, and questions to them whose right answers are known."""
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -15,13 +15,13 @@ from itma.data.images import Preprocess, open_image, to_pixels
 from itma.data.synthetic import wardrobe
 from itma.data.synthetic.wardrobe.products import Product
 from itma.data.triplets import Triplets
-from itma.demo.story import Question, Shown
+from itma.demo.story import ImageHit, Question
 from itma.io import new_folder
 from itma.progress import bar
 from itma.records import Hit
 from itma.retrieval.catalogue import Catalogue
 
-SHOWN = 5
+HITS = 5
 """Hits shown for each query."""
 _PIXELS = 224
 """Height and width of a product's image, larger than a model sees, for people."""
@@ -49,22 +49,23 @@ def of_shapes(
         folder: where they go; must not exist.
         rows: queries that may be asked; the first is.
     """
-    write_gallery(triplets, size, folder, progress=progress)
+    names = triplets.images.names
+    with new_folder(folder) as draft, bar("writing the gallery", show=progress, total=len(names)) as meter:
+        for image, name in enumerate(names):
+            pixels = triplets.images.load([image], size)[0]
+            Image.fromarray(pixels.permute(1, 2, 0).numpy()).save(draft / name)
+            meter.update()
     row = rows[0] if rows else 0
-    name = triplets.images.names[triplets.references[row]]
-    path = folder / (name if name.endswith(".png") else f"{name}.png")
-    sentence = triplets.feedback[row]
+    path, sentence = folder / names[triplets.references[row]], triplets.feedback[row]
     label = triplets.labels[triplets.targets[row]]
-    right = {
-        f"{Path(triplets.images.names[index]).stem}.png" for index in np.flatnonzero(triplets.labels == label).tolist()
-    }
+    right = {names[image] for image in np.flatnonzero(triplets.labels == label).tolist()}
 
     def ask(catalogue: Catalogue) -> list[Question]:
         reference = to_pixels(open_image(path))
 
         def make_question(title: str, image: Path | None, text: str | None) -> Question:
-            hits, whole = catalogue.search(image=image, text=text, k=SHOWN), image is not None and text is not None
-            answers = [Shown(to_pixels(open_image(hit.path)), hit.score, whole and hit.id in right) for hit in hits]
+            hits, whole = catalogue.search(image=image, text=text, k=HITS), image is not None and text is not None
+            answers = [ImageHit(to_pixels(open_image(hit.path)), hit.score, whole and hit.id in right) for hit in hits]
             return Question(title, None if image is None else reference, text, answers)
 
         return [
@@ -81,39 +82,39 @@ _PATTERNS = {"checks": "checked", "dots": "dotted", "floral": "floral", "horizon
 _PLURAL = ("trousers", "shorts")
 """Categories that a sentence cannot speak of as "a …"."""
 
-Wanted = Mapping[str, str]
+Wishes = Mapping[str, str]
 """Attribute → value that an answer must have."""
 
 
-def _conversation(products: Sequence[Product]) -> tuple[Wanted, list[tuple[str, Wanted]]]:
+def _conversation(products: Sequence[Product]) -> tuple[Wishes, list[tuple[str, Wishes]]]:
     """What to begin with, and three sentences with what an answer must have after each: what the shop has most of.
 
     A conversation about something that the shop lacks would only show which wrong products are the nearest.
     """
     longs = [one for one in products if one.fits({"sleeves": "long"}) and one.category not in _PLURAL]
-    counts = Counter((one.category, one.colour, one.trim) for one in longs if one.trim in _TRIMS)
-    category, colour, trim = max(counts, key=lambda which: (counts[which], which), default=("dress", "navy", "belt"))
-    wanted: list[tuple[str, Wanted]] = [
+    trimmed = ((one.category, one.colour, str(one.trim)) for one in longs if one.trim in _TRIMS)
+    category, colour, trim = _most_frequent(trimmed, ("dress", "navy", "belt"))
+    steps: list[tuple[str, Wishes]] = [
         (f"the same in {colour}", {"category": category, "colour": colour}),
         ("with long sleeves", {"category": category, "colour": colour, "sleeves": "long"}),
         (f"and with {_TRIMS[trim]}", {"category": category, "colour": colour, "sleeves": "long", "trim": trim}),
     ]
-    return {"category": category, "colour": "red" if colour != "red" else "green", "sleeves": "short"}, wanted
+    return {"category": category, "colour": "red" if colour != "red" else "green", "sleeves": "short"}, steps
 
 
-def _sentence(products: Sequence[Product]) -> tuple[str, Wanted]:
+def _most_frequent(values: Iterable[tuple[str, ...]], otherwise: tuple[str, ...]) -> tuple[str, ...]:
+    counts = Counter(values)
+    return max(counts, key=lambda which: (counts[which], which), default=otherwise)
+
+
+def _sentence(products: Sequence[Product]) -> tuple[str, Wishes]:
     """A sentence that speaks of what the shop has most of, and what an answer must have."""
-    counts = Counter(
-        (one.category, one.colour, one.pattern)
-        for one in products
-        if one.pattern in _PATTERNS and one.category not in _PLURAL
-    )
-    category, colour, pattern = max(
-        counts, key=lambda which: (counts[which], which), default=("shirt", "red", "checks")
-    )
+    patterned = (one for one in products if one.pattern in _PATTERNS and one.category not in _PLURAL)
+    values = ((one.category, one.colour, one.pattern) for one in patterned)
+    category, colour, pattern = _most_frequent(values, ("shirt", "red", "checks"))
     article = "an" if colour[0] in "aeiou" else "a"
-    wanted = {"category": category, "colour": colour, "pattern": pattern}
-    return f"{article} {colour} {_PATTERNS[pattern]} {category}", wanted
+    wishes = {"category": category, "colour": colour, "pattern": pattern}
+    return f"{article} {colour} {_PATTERNS[pattern]} {category}", wishes
 
 
 def of_wardrobe(size: str, seed: int, folder: Path, *, progress: bool = False) -> Gallery:
@@ -132,31 +133,31 @@ def of_wardrobe(size: str, seed: int, folder: Path, *, progress: bool = False) -
 
     first, steps = _conversation(split.products)
     start = max(products, key=lambda name: sum(products[name].fits({key: value}) for key, value in first.items()))
-    sentence, wanted = _sentence(split.products)
+    sentence, sentence_wishes = _sentence(split.products)
 
-    def show(hits: Sequence[Hit], wanted: Wanted) -> list[Shown]:
-        return [Shown(_image(folder, hit.id), hit.score, products[hit.id].fits(wanted)) for hit in hits]
+    def show(hits: Sequence[Hit], wishes: Wishes) -> list[ImageHit]:
+        return [ImageHit(_image(folder, hit.id), hit.score, products[hit.id].fits(wishes)) for hit in hits]
 
-    def fitting(wanted: Wanted) -> str:
-        count = sum(product.fits(wanted) for product in products.values())
+    def fitting(wishes: Wishes) -> str:
+        count = sum(product.fits(wishes) for product in products.values())
         return f"{count or 'none'} of the shop's {len(products):,} products {'fits' if count == 1 else 'fit'}"
 
     def ask(catalogue: Catalogue) -> list[Question]:
         questions: list[Question] = []
-        reference, references, said = start, list[str](), list[str]()
+        reference, references, earlier = start, list[str](), list[str]()
         category = first["category"]
-        for number, (text, needed) in enumerate(steps, 1):
+        for number, (text, wishes) in enumerate(steps, 1):
             references.append(reference)
             # the category is a condition: a model alone does not keep it in a shop that lacks the very thing
             hits = catalogue.search(
-                id=reference, text=text, earlier=said, k=SHOWN, exclude=references, where={"category": category}
+                id=reference, text=text, earlier=earlier, k=HITS, exclude=references, where={"category": category}
             )
-            said.append(text)
-            title = f"Step {number} of a conversation, among what is a {category}: {fitting(needed)}"
-            questions.append(Question(title, _image(folder, reference), text, show(hits, needed)))
+            earlier.append(text)
+            title = f"Step {number} of a conversation, among what is a {category}: {fitting(wishes)}"
+            questions.append(Question(title, _image(folder, reference), text, show(hits, wishes)))
             reference = hits[0].id if hits else reference
-        alone = catalogue.search(text=sentence, k=SHOWN)
-        return [*questions, Question(f"A sentence alone: {fitting(wanted)}", None, sentence, show(alone, wanted))]
+        answers = show(catalogue.search(text=sentence, k=HITS), sentence_wishes)
+        return [*questions, Question(f"A sentence alone: {fitting(sentence_wishes)}", None, sentence, answers)]
 
     return Gallery(folder / "products.csv", (folder / "images" / f"{start}.jpg", steps[0][0]), ask)
 
@@ -164,15 +165,3 @@ def of_wardrobe(size: str, seed: int, folder: Path, *, progress: bool = False) -
 def _image(folder: Path, name: str) -> torch.Tensor:
     image = open_image(folder / "images" / f"{name}.jpg")
     return to_pixels(image.resize((112, 112), Image.Resampling.LANCZOS))
-
-
-def write_gallery(triplets: Triplets, size: Preprocess, folder: Path, *, progress: bool) -> None:
-    """Write a split's images as PNG files, for the catalogue and for a person to point at."""
-    with new_folder(folder) as draft, bar("writing the gallery", show=progress, total=len(triplets.labels)) as meter:
-        for first in range(0, len(triplets.labels), 100):
-            rows = range(first, min(first + 100, len(triplets.labels)))
-            for row, pixels in zip(rows, triplets.images.load(list(rows), size), strict=True):
-                name = triplets.images.names[row]
-                path = draft / (name if name.endswith(".png") else f"{name}.png")
-                Image.fromarray(pixels.permute(1, 2, 0).numpy()).save(path)
-                meter.update()

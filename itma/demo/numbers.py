@@ -1,7 +1,7 @@
 """The demo page's numbers: the comparison of the models, their recall by kind of feedback, and how they learned."""
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from itma.demo.charts import Chart, Line, Point, line_chart
@@ -22,21 +22,14 @@ class Column:
 def comparison(models: Sequence[ModelResult]) -> list[Column]:
     """The columns of the table of all models."""
     reports = [model.report for model in models]
-
-    def most(texts: Sequence[str]) -> str:
-        return max(texts, key=lambda text: float(text.rstrip("%")))
-
-    def least(texts: Sequence[str]) -> str:
-        return min(texts, key=lambda text: float(text.replace(",", "")))
-
     recalls = [
-        _column(f"recall@{k}", [report.recall.get(k) for report in reports], percent, most, "short")
+        _column(f"recall@{k}", [report.recall.get(k) for report in reports], percent, max, "short")
         for k in sorted({k for report in reports for k in report.recall})
     ]
     return [
         *recalls,
-        _column("median rank", [report.median_rank for report in reports], lambda rank: f"{rank:,g}", least, "short"),
-        _column("mean reciprocal rank", [report.mean_reciprocal_rank for report in reports], "{:.3f}".format, most),
+        _column("median rank", [report.median_rank for report in reports], "{:,g}".format, min, "short"),
+        _column("mean reciprocal rank", [report.mean_reciprocal_rank for report in reports], "{:.3f}".format, max),
         _column("parameters", [float(model.parameters) for model in models], _count),
         _column("training time", [model.seconds for model in models], _duration),
     ]
@@ -46,13 +39,13 @@ def _column(
     title: str,
     values: Sequence[float | None],
     show: Callable[[float], str],
-    choose_best: Callable[[Sequence[str]], str] | None = None,
+    choose_best: Callable[[Iterable[float]], float] | None = None,
     name: str = "",
 ) -> Column:
-    shown = [None if value is None else show(value) for value in values]
-    known = [text for text in shown if text is not None]
-    best = choose_best(known) if choose_best and len(values) > 1 and known else None
-    return Column(title, [(text or "–", text is not None and text == best) for text in shown], name)
+    known = [value for value in values if value is not None]
+    best = show(choose_best(known)) if choose_best and len(values) > 1 and known else None
+    texts = ["–" if value is None else show(value) for value in values]
+    return Column(title, [(text, text == best) for text in texts], name)
 
 
 def verdict(models: Sequence[ModelResult]) -> str:
@@ -91,12 +84,12 @@ def recall_by_kind(models: Sequence[ModelResult]) -> list[tuple[str, int | None,
 
 def curves(models: Sequence[ModelResult]) -> list[tuple[str, str, Chart]]:
     """Charts of loss and recall@1 over the steps of training, as far as recorded: (title, what it says, chart)."""
-    splits = ("test", "validation")
-    recorded = (split for split in splits if any(_series(model.curve, f"{split}/recall@1") for model in models))
-    measured = next(recorded, "test")
+    tested = any(_series(model.curve, "test/recall@1") for model in models)
+    validated = any(_series(model.curve, "validation/recall@1") for model in models)
+    measured = "validation" if validated and not tested else "test"
     names = f"{measured}/recall@1", f"Recall@1 on {measured} queries", "As measured while training; higher is better."
     charts = [
-        _curve(models, "loss", "Training loss", "Loss over the batch; lower is better.", _plain, smooth=True),
+        _curve(models, "loss", "Training loss", "Loss over the batch; lower is better.", "{:.3g}".format, smooth=True),
         _curve(models, *names, "{:.0%}".format, top=1.0),
     ]
     return [chart for chart in charts if chart is not None]
@@ -135,10 +128,6 @@ def percent(share: float) -> str:
     '66.3%'
     """
     return f"{share:.1%}"
-
-
-def _plain(value: float) -> str:
-    return f"{value:.3g}"
 
 
 def _count(number: float) -> str:

@@ -56,16 +56,16 @@ def page(story: DemoStory) -> str:
 
 
 @dataclass(frozen=True)
-class ShownTurn:
+class TurnOnPage:
     """One turn for a page of conversations."""
 
-    said: str
+    text: str
     """The sentence, and what else is to be known of it."""
     images: Sequence[tuple[str, str, str]]
     """(address, caption, and one of `start`, `right`, `wrong`) of each."""
 
 
-def conversations_page(title: str, head: str, conversations: Sequence[tuple[str, Sequence[ShownTurn]]]) -> str:
+def conversations_page(title: str, head: str, conversations: Sequence[tuple[str, Sequence[TurnOnPage]]]) -> str:
     """Conversations with a simulated user as the text of one HTML file, in the style of the report.
 
     Args:
@@ -76,20 +76,20 @@ def conversations_page(title: str, head: str, conversations: Sequence[tuple[str,
     return render("conversations.html", title=title, head=head, conversations=conversations)
 
 
-def render(template: str, script: str = "", **given: Any) -> str:
+def render(template: str, script: str = "", **values: Any) -> str:
     """A template beside this file, filled in: one HTML file with its style, which loads nothing and runs one script.
 
     Args:
         template: its name.
         script: the one script that its policy allows; empty: none.
-        given: what the template asks for besides.
+        values: what the template asks for besides.
     """
     style = _beside("report.css")
     policy = f"default-src 'none'; img-src data:; style-src '{_digest(style)}'"
     if script:
         policy += f"; script-src '{_digest(script)}'"
-        given |= {"script": Markup(script)}
-    return _templates().get_template(template).render(style=Markup(style), policy=policy, **given).lstrip()
+        values |= {"script": Markup(script)}
+    return _templates().get_template(template).render(style=Markup(style), policy=policy, **values).lstrip()
 
 
 def _beside(name: str) -> str:

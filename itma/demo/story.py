@@ -27,7 +27,7 @@ class ModelResult:
 
 
 @dataclass(frozen=True, eq=False)
-class Shown:
+class ImageHit:
     """One hit."""
 
     pixels: torch.Tensor
@@ -48,7 +48,7 @@ class Example:
     feedback: str
     kind: str
     """Kind of feedback; empty where the data names none."""
-    hits: Sequence[Shown]
+    hits: Sequence[ImageHit]
     """The first hits, best first."""
     rank: int
     """Rank of the best target, from 1."""
@@ -68,7 +68,7 @@ class Question:
     reference: torch.Tensor | None
     """uint8 (3, height, width), RGB."""
     feedback: str | None
-    hits: Sequence[Shown]
+    hits: Sequence[ImageHit]
 
     def __post_init__(self) -> None:
         if self.reference is not None:

@@ -24,7 +24,7 @@ from itma.models.provenance import Provenance, read_provenance, show_name
 from itma.models.retriever import Retriever
 from itma.models.shipped import locate
 from itma.models.towers import holds_towers
-from itma.records import Interval, Part, Report
+from itma.records import Interval, Part, Report, count_queries
 from itma.registry import summary
 
 CARD = "README.md"
@@ -126,17 +126,17 @@ def write_card(
     Weights that were `rounded` or `averaged` are not the run's own: its reports do not count for them.
     """
     weights = file_sum(folder / WEIGHTS)
-    if averaged is not None:
-        known: str | None = averaged.run
-    else:
-        known = None if run is None else _sum_in(run, model, weights, rounded=rounded)
-    provenance = Provenance() if run is None or known is None else read_provenance(run, known)
+    provenance = Provenance()
+    if run is not None:
+        digest = averaged.run if averaged else _sum_in(run, model, weights, rounded=rounded)
+        provenance = read_provenance(run, digest)
+        reports = {name: replace(report, weights=weights) for name, report in provenance.reports.items()}
+        provenance = replace(provenance, reports={} if (rounded or averaged) and digest != weights else reports)
     if averaged is not None:
         settings = dict(provenance.settings or {})
-        made = {**settings.get("made_with", {}), "averaged_with": {"sha256": averaged.other, "share": averaged.share}}
-        provenance = replace(provenance, settings=settings | {"made_with": made})
-    reports = {name: replace(report, weights=weights) for name, report in provenance.reports.items()}
-    provenance = replace(provenance, reports={} if (rounded or averaged) and known != weights else reports)
+        other = {"sha256": averaged.other, "share": averaged.share}
+        settings["made_with"] = {**settings.get("made_with", {}), "averaged_with": other}
+        provenance = replace(provenance, settings=settings)
     provenance.write(folder)
     write_text(folder / CARD, model_card(model, weights, provenance, repo_id=repo_id, license=license))
 
@@ -229,20 +229,20 @@ def _metadata(model: Retriever, provenance: Provenance, repo_id: str | None, lic
 
 def _model(model: Retriever, weights: str, provenance: Provenance) -> str:
     config, about = model.config, summary(composer_named(model.name)).partition(";")[0]
-    image_encoder = (
-        f"{show_name(config.image_encoder.name)}, maps of the stages {', '.join(map(str, config.image_encoder.levels))}"
-    )
-    if config.image_encoder.weights is not None:
-        image_encoder += f", trained from the weights {show_name(config.image_encoder.weights)}"
-    elif config.image_encoder.name in KNOWN and _from_scratch(provenance):
+    network, reads_words = config.image_encoder, model.text_encoder is not None
+    image_encoder = f"{show_name(network.name)}, maps of the stages {', '.join(map(str, network.levels))}"
+    settings = provenance.settings
+    from_scratch = settings is not None and not {"imported_from", "started_from"} & set(settings.get("made_with", {}))
+    if network.weights is not None:
+        image_encoder += f", trained from the weights {show_name(network.weights)}"
+    elif network.name in KNOWN and from_scratch:
         image_encoder += ", trained from scratch"
-    options, text_encoder = to_plain(config.options), to_plain(config.text_encoder)
     rows: dict[str, str | None] = {
         "composer": f"`{model.name}`" + (f": {about}" if about else ""),
-        "its options": _list(options),
+        "its options": _list(to_plain(config.options)),
         "image encoder": image_encoder,
-        "text encoder": _list(text_encoder) if model.text_encoder is not None else None,
-        "words": f"{len(model.tokenizer):,} token ids" if model.text_encoder is not None else None,
+        "text encoder": _list(to_plain(config.text_encoder)) if reads_words else None,
+        "words": f"{len(model.tokenizer):,} token ids" if reads_words else None,
         "embedding": f"{model.features} features, of length 1; the score is the cosine",
         "images": f"{config.preprocess.width}×{config.preprocess.height} pixels (width × height), fitted by "
         f"`{config.preprocess.fit}`; any size is taken",
@@ -250,13 +250,6 @@ def _model(model: Retriever, weights: str, provenance: Provenance) -> str:
         "weights": f"`model.safetensors`, sha256 `{weights}`",
     }
     return _rows(rows)
-
-
-def _from_scratch(provenance: Provenance) -> bool:
-    """Whether training is known to have begun here, with weights drawn at random where none are named."""
-    return provenance.settings is not None and not {"imported_from", "started_from"} & set(
-        provenance.settings.get("made_with", {})
-    )
 
 
 def _training(provenance: Provenance) -> str:
@@ -267,9 +260,9 @@ def _training(provenance: Provenance) -> str:
 
 
 def _describe_training(provenance: Provenance) -> str:
-    made = (provenance.settings or {}).get("made_with", {})
-    if "started_from" in made and "data" not in (provenance.settings or {}):
-        start = made["started_from"]
+    origin = (provenance.settings or {}).get("made_with", {})
+    if "started_from" in origin and "data" not in (provenance.settings or {}):
+        start = origin["started_from"]
         return (
             f"Not trained by itma: `{start['name']}` as others trained it (weights with the sha256 "
             f"`{start['sha256']}`); see there what it was trained on and what its licence allows."
@@ -281,18 +274,18 @@ def _describe_training(provenance: Provenance) -> str:
     rows: dict[str, str | None] = {}
     rows["data"] = _data_name(data) + (f", size `{data['size']}`, seed {data['seed']}" if generated else "")
     rows["about the data"] = data.get("about")
-    if "imported_from" in made:
-        rows |= _describe_import(made["imported_from"], provenance.step)
+    if "imported_from" in origin:
+        rows |= _describe_import(origin["imported_from"], provenance.step)
         after = "It was trained by that code, not by `itma`; the options that the checkpoint names are in `run.json`."
     else:
         rows |= _recipe(provenance.settings["train"], provenance)
-        if (start := made.get("started_from")) is not None:
+        if (start := origin.get("started_from")) is not None:
             name = f"`{start['name']}`, " if "name" in start else ""
             rows["began with"] = f"{name}weights with the sha256 `{start['sha256']}`"
-        if (other := made.get("averaged_with")) is not None:
+        if (other := origin.get("averaged_with")) is not None:
             shared = f"{other['share']:g} of the weights with the sha256 `{other['sha256']}`"
             rows["averaged"] = f"{shared}, the rest of this training's"
-        rows["made with"] = _list({name: value for name, value in made.items() if not isinstance(value, Mapping)})
+        rows["made with"] = _list({name: value for name, value in origin.items() if not isinstance(value, Mapping)})
         after = "All settings are in `run.json`."
     return _rows(rows) + f"\n\n{after}"
 
@@ -373,7 +366,7 @@ def _result(folder: str, report: Report) -> str:
 def _row(name: str, measured: Report | Part, intervals: Mapping[str, Mapping[int, Interval]]) -> list[str]:
     """What was measured as a line of the table of results; `intervals` are those of its metrics."""
     shares = [_shares(values, intervals.get(metric)) for metric, values in measured.metrics.items()]
-    counts = [_format_queries(measured.queries, measured.wanted), f"{measured.gallery:,}"]
+    counts = [count_queries(measured), f"{measured.gallery:,}"]
     return [name, *counts, *_shares(measured.recall, measured.interval), *chain(*shares)]
 
 
@@ -469,10 +462,6 @@ def _protocol(report: Report) -> tuple[str, str, str]:
     return table, protocol, about
 
 
-def _format_queries(queries: int, wanted: int | None) -> str:
-    return f"{queries:,}" if wanted in (None, queries) else f"{queries:,} of {wanted:,}"
-
-
 def _shares(recall: Mapping[int, float], interval: Mapping[int, Interval] | None = None) -> Iterator[str]:
     for k, share in recall.items():
         inside = (interval or {}).get(k)
@@ -485,9 +474,9 @@ def _percent(share: float, unit: str = " %") -> str:
 
 def _list(plain: Mapping[str, Any]) -> str:
     """Settings as text: `kind lstm, width 128`."""
-    shown = {bool: lambda value: "yes" if value else "no", float: "{:g}".format, str: show_name}
+    formats = {bool: lambda value: "yes" if value else "no", float: "{:g}".format, str: show_name}
     return ", ".join(
-        f"{name.replace('_', ' ')} {shown.get(type(value), str)(value)}"
+        f"{name.replace('_', ' ')} {formats.get(type(value), str)(value)}"
         for name, value in plain.items()
         if value is not None
     )

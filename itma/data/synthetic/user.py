@@ -60,7 +60,7 @@ class User(ABC, Generic[Truth]):
         """What is true of an image: fact → value."""
 
     @abstractmethod
-    def wishes(self, shown: int, target: int, dice: Dice) -> list[Wish]:
+    def wishes(self, image: int, target: int, dice: Dice) -> list[Wish]:
         """All that is wrong with an image that is shown, in random order; empty where nothing is."""
 
     def title(self, image: int) -> str:
@@ -126,13 +126,13 @@ class User(ABC, Generic[Truth]):
         near = self._near(target, present)
         if not near:
             return None
-        shown, said = dice.choose(near), []
+        image, steps = dice.choose(near), []
         for _ in range(turns):
-            wish = self.wishes(shown, target, dice)[0]
-            said.append(Turn(shown, wish.sentence))
+            wish = self.wishes(image, target, dice)[0]
+            steps.append(Turn(image, wish.sentence))
             granted = [one for one in near if self.grants(wish, one, target)]
-            shown = dice.choose(granted if granted and dice.random() < _GRANTED else near)
-        return Conversation(tuple(said), target)
+            image = dice.choose(granted if granted and dice.random() < _GRANTED else near)
+        return Conversation(tuple(steps), target)
 
 
 class Conversations:

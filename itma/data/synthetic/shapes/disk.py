@@ -60,7 +60,7 @@ def css_objects(scene: Scene) -> list[dict[str, Any]]:
     """
     objects = []
     for thing in scene:
-        position = [(1 / 6, 3 / 6, 5 / 6)[place] for place in divmod(POSITIONS.index(thing.position), 3)]
+        position = [(1 / 6, 3 / 6, 5 / 6)[index] for index in divmod(POSITIONS.index(thing.position), 3)]
         outline = _CSS_SHAPE[thing.shape]
         objects.append({"shape": outline, "color": thing.colour, "size": thing.size, "pos": position})
     return objects

@@ -203,8 +203,8 @@ def _through(solids: Solids, thing: torch.Tensor, point: Vectors, couples: torch
         if not len(caster):
             continue
         couple, index = runs(starts[receiver], counts[receiver])
-        there = (point[0].index_select(0, index), point[1].index_select(0, index), point[2].index_select(0, index))
-        through = lit(shape, solids, (caster + part.start).index_select(0, couple), there)
+        points = (point[0].index_select(0, index), point[1].index_select(0, index), point[2].index_select(0, index))
+        through = lit(shape, solids, (caster + part.start).index_select(0, couple), points)
         share.scatter_reduce_(0, index, through, "amin")
     return share
 

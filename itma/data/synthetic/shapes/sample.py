@@ -62,18 +62,18 @@ def modifications(config: ShapesConfig, split: str, bases: Sequence[Scene]) -> I
     """
     dice = Dice(f"shapes/{config.seed}/{split}/changes")
     deck = _Deck(config, split, bases, dice)
-    wanted = [config.changes] * len(bases)
+    missing = [config.changes] * len(bases)
     queue = [(-config.changes, dice.random(), base) for base in range(len(bases))]
     heapq.heapify(queue)
     while queue:
         need, _, base = heapq.heappop(queue)
-        if -need != wanted[base]:
+        if -need != missing[base]:
             continue
         best: tuple[Change, list[int]] | None = None
         kind = deck.kind()
         for draws in range(2 * _DRAWS_FOR_SHARING):
             change = deck.draw(base, kind if draws < _DRAWS_FOR_SHARING else deck.kind())
-            sharing = [base, *deck.others(change, base, wanted)]
+            sharing = [base, *deck.others(change, base, missing)]
             if best is None or len(sharing) > len(best[1]):
                 best = change, sharing
             if len(sharing) == config.repeats:
@@ -82,9 +82,9 @@ def modifications(config: ShapesConfig, split: str, bases: Sequence[Scene]) -> I
         change, sharing = best
         for one in sharing:
             deck.scenes[one].add(change.apply(bases[one]))
-            wanted[one] -= 1
-            if wanted[one]:
-                heapq.heappush(queue, (-wanted[one], dice.random(), one))
+            missing[one] -= 1
+            if missing[one]:
+                heapq.heappush(queue, (-missing[one], dice.random(), one))
         yield change, sharing
 
 
@@ -125,7 +125,7 @@ class _Deck:
                 kind = self.kind()
         raise AssertionError("counting ended")
 
-    def others(self, change: Change, base: int, wanted: Sequence[int]) -> list[int]:
+    def others(self, change: Change, base: int, missing: Sequence[int]) -> list[int]:
         """Further bases, as many as share a change, that still want one and that this one leads to a new scene."""
         if change.kind == "add":
             position = change.thing.position
@@ -135,7 +135,7 @@ class _Deck:
             candidates = self.with_thing[change.thing]
         start = self.dice.below(len(candidates))
         turned = candidates[start:] + candidates[:start]
-        fitting = (other for other in turned if other != base and wanted[other] and self._leads_on(change, other))
+        fitting = (other for other in turned if other != base and missing[other] and self._leads_on(change, other))
         return list(islice(fitting, self.repeats - 1))
 
     def _leads_on(self, change: Change, base: int) -> bool:

@@ -20,25 +20,25 @@ class ShapesUser(User[Scene]):
             f"{thing.position} {attribute}": getattr(thing, attribute) for thing in things for attribute, _ in _FORMS
         }
 
-    def wishes(self, shown: int, target: int, dice: Dice) -> list[Wish]:
+    def wishes(self, image: int, target: int, dice: Dice) -> list[Wish]:
         """See `User`. What stands there and should not is removed, what is missing added, what differs made right."""
-        scene = self.truths[shown]
-        here, there = ({thing.position: thing for thing in self.truths[image]} for image in (shown, target))
+        scene = self.truths[image]
+        things, targets = ({thing.position: thing for thing in self.truths[each]} for each in (image, target))
         named: dict[int, list[Description]] = {}
         for description, index in unique_descriptions(scene).items():
             named.setdefault(index, []).append(description)
         wishes = []
-        for position, thing in there.items():
-            if position not in here:
+        for position, thing in targets.items():
+            if position not in things:
                 change = Change("add", Description(position, thing.size, thing.colour, thing.shape))
                 wishes.append(Wish("add", position, change.sentence))
         for index, thing in enumerate(scene):
             name = dice.choose(named[index])
-            if thing.position not in there:
+            if thing.position not in targets:
                 wishes.append(Wish("remove", thing.position, Change("remove", name).sentence))
                 continue
             for attribute, kind in _FORMS:
-                value = getattr(there[thing.position], attribute)
+                value = getattr(targets[thing.position], attribute)
                 if getattr(thing, attribute) != value:
                     wishes.append(Wish(kind, f"{thing.position} {attribute}", Change(kind, name, value).sentence))
         return dice.shuffle(wishes)

@@ -99,8 +99,8 @@ class World(GeneratedWorld[ShapesConfig, ShapesSplit]):
         chosen = [self._check_index(split, index) for index in indices]
         scenes, config = self.split(split).scenes, self.config
         looks = [self.look(split, index) for index in chosen]
-        shown = [scenes[index] for index in chosen]
-        return render(shown, looks, config.height, config.width, device=device, cull=cull)
+        chosen_scenes = [scenes[index] for index in chosen]
+        return render(chosen_scenes, looks, config.height, config.width, device=device, cull=cull)
 
     def masks(self, split: str, index: int) -> torch.Tensor:
         """Where each thing of an image is seen.

@@ -66,16 +66,16 @@ def legs(product: Product, look: Look) -> list[Part]:
             ((outer, length), (outer - 0.05, length + 0.015), (inner + 0.05, length + 0.02), (inner, length + 0.01)),
             ((inner, length + 0.01), (0.5 * inner, knee + 0.1), (0.03 + 0.3 * inner, knee - 0.2), (0.0, crotch)),
         )
-        brought = flip if sign < 0 else list
-        parts.append(Part([brought(shape)], folds=0.7, relief=1.3, origin=(sign * 0.2, 0.0)))
-        parts.append(seam(brought([(inner, length - 0.05), (outer, length - 0.06)])))
+        to_side = flip if sign < 0 else list
+        parts.append(Part([to_side(shape)], folds=0.7, relief=1.3, origin=(sign * 0.2, 0.0)))
+        parts.append(seam(to_side([(inner, length - 0.05), (outer, length - 0.06)])))
         if product.trim == "side stripe":
             low, end = (outer - 0.03, knee + 0.2 * (length - knee)), (outer - 0.035, length)
             stripe = path(
                 ((_WAIST - 0.03, 0.03), (_WAIST + 0.01, 0.14), (hip - 0.035, 0.25), (hip - 0.035, 0.38)),
                 ((hip - 0.035, 0.38), (outside - 0.01, knee - 0.1), low, end),
             )
-            parts.append(Part([], cloth="accent", lines=[brought(stripe)], thickness=0.06, relief=0.3))
+            parts.append(Part([], cloth="accent", lines=[to_side(stripe)], thickness=0.06, relief=0.3))
     if product.trim == "pocket":
         parts += pockets(0.24, 0.52 if not short else 0.3, flap=True, width=0.2)
     slant = bezier((_WAIST - 0.1, 0.08), (_WAIST - 0.08, 0.18), (_WAIST - 0.02, 0.22), (hip - 0.02, 0.25))

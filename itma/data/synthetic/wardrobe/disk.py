@@ -138,7 +138,7 @@ def _count_changes(one: str, other: str) -> int:
     words, others = one.split(), other.split()
     if len(words) != len(others):
         return max(len(words), len(others))
-    return sum(word != there for word, there in zip(words, others, strict=True))
+    return sum(word != counterpart for word, counterpart in zip(words, others, strict=True))
 
 
 def read(folder: str | Path, split: str) -> tuple[WardrobeSplit, FileImages]:

@@ -83,14 +83,12 @@ def lace(u: np.ndarray, v: np.ndarray, pixel: float) -> np.ndarray:
 
 
 def _mix(ground: np.ndarray, second: np.ndarray, share: np.ndarray) -> np.ndarray:
-    mixed: np.ndarray = ground + share[..., None] * (second - ground)
-    return mixed
+    return np.asarray(ground + share[..., None] * (second - ground))
 
 
 def _cover(inside: np.ndarray, pixel: float) -> np.ndarray:
     """Distance inside an edge → how much of a pixel is covered."""
-    covered: np.ndarray = np.clip(inside / pixel + 0.5, 0, 1).astype(np.float32)
-    return covered
+    return np.asarray(np.clip(inside / pixel + 0.5, 0, 1), dtype=np.float32)
 
 
 def _stripes(x: np.ndarray, period: float, share: float, pixel: float) -> np.ndarray:

@@ -70,8 +70,7 @@ def mirror(half: Sequence[Point]) -> list[Point]:
 
 def flip(outline: Outline) -> np.ndarray:
     """The same on the left."""
-    left: np.ndarray = np.array(outline) * (-1.0, 1.0)
-    return left
+    return np.asarray(np.array(outline) * (-1.0, 1.0))
 
 
 def both(outline: Outline) -> list[Outline]:

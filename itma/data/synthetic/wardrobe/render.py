@@ -71,8 +71,7 @@ class _Frame:
         self.middle = (self.width / 2 + self.look.shift[0] * room, self.height / 2 + self.look.shift[1] * room)
 
     def _swing(self, y: np.ndarray) -> np.ndarray:
-        swing: np.ndarray = self.look.sway[0] * np.sin(1.6 * (y - self.centre[1]) + self.look.sway[1])
-        return swing
+        return np.asarray(self.look.sway[0] * np.sin(1.6 * (y - self.centre[1]) + self.look.sway[1]))
 
     def _pixels(self, outline: Outline) -> list[float]:
         """Garment units → fine pixels, across and down in turn."""
@@ -82,8 +81,7 @@ class _Frame:
         cos, sin = math.cos(self.look.turn), math.sin(self.look.turn)
         across = self.middle[0] + self.scale * (cos * x - sin * y)
         down = self.middle[1] + self.scale * (sin * x + cos * y)
-        pixels: list[float] = (np.stack([across, down], 1) * _FINER).ravel().tolist()
-        return pixels
+        return list((np.stack([across, down], 1) * _FINER).ravel().tolist())
 
     def _mask(self, part: Part) -> Image.Image:
         fine = Image.new("L", (self.width * _FINER, self.height * _FINER))
@@ -103,8 +101,7 @@ class _Frame:
             self._paint(image, part, mask)
         look = self.look
         tint = np.array([1 + 0.025 * look.warmth, 1.0, 1 - 0.03 * look.warmth], dtype=np.float32) * look.strength
-        pixels: np.ndarray = (np.clip(image * tint, 0, 1) * 255 + 0.5).astype(np.uint8)
-        return pixels
+        return np.asarray(np.clip(image * tint, 0, 1) * 255 + 0.5, dtype=np.uint8)
 
     def _wall(self, masks: list[Image.Image]) -> np.ndarray:
         """Wall, floor and the garment's shadow on them."""
@@ -124,8 +121,7 @@ class _Frame:
         shadow = np.roll(shadow, (down, right), (0, 1))
         light = light * (1 - 0.3 * shadow)
         wall = np.array(BACKDROPS[look.backdrop], dtype=np.float32) / 255
-        painted: np.ndarray = wall * light[..., None]
-        return painted
+        return np.asarray(wall * light[..., None])
 
     def _paint(self, image: np.ndarray, part: Part, mask: Image.Image) -> None:
         box = mask.getbbox()
@@ -134,24 +130,24 @@ class _Frame:
         margin = math.ceil(0.05 * min(self.height, self.width))
         left, upper = max(0, box[0] - margin), max(0, box[1] - margin)
         right, lower = min(self.width, box[2] + margin), min(self.height, box[3] + margin)
-        there = (slice(upper, lower), slice(left, right))
+        area = (slice(upper, lower), slice(left, right))
         small = mask.crop((left, upper, right, lower))
         covered = np.asarray(small, dtype=np.float32) / 255
-        below = image[there]
+        below = image[area]
         if part.cloth == "seam":
             below *= 1 - 0.42 * covered[..., None]
             return
-        light = self._light(part, small, there)
-        colour, share = self._colour(part, there)
+        light = self._light(part, small, area)
+        colour, share = self._colour(part, area)
         if share is not None:
             covered = covered * share
         below += covered[..., None] * (colour * light[..., None] - below)
 
-    def _colour(self, part: Part, there: tuple[slice, slice]) -> tuple[np.ndarray, np.ndarray | None]:
+    def _colour(self, part: Part, area: tuple[slice, slice]) -> tuple[np.ndarray, np.ndarray | None]:
         name = self.product.colour
         if part.cloth in fabric.EVEN:
             return fabric.EVEN[part.cloth](name), None
-        u, v = self._axes(part, there)
+        u, v = self._axes(part, area)
         if part.cloth == "lace":
             return np.array((0.97, 0.95, 0.92), dtype=np.float32), fabric.lace(u, v, self.pixel)
         if part.folds:
@@ -160,13 +156,13 @@ class _Frame:
         start = self.look.pattern
         return fabric.cloth(name, self.product.pattern, u + start[0], v + start[1], self.pixel), None
 
-    def _axes(self, part: Part, there: tuple[slice, slice]) -> tuple[np.ndarray, np.ndarray]:
+    def _axes(self, part: Part, area: tuple[slice, slice]) -> tuple[np.ndarray, np.ndarray]:
         """Where pixels are along a part's own axes."""
-        x, y = self.x[there] - part.origin[0], self.y[there] - part.origin[1]
+        x, y = self.x[area] - part.origin[0], self.y[area] - part.origin[1]
         cos, sin = math.cos(part.angle), math.sin(part.angle)
         return cos * x + sin * y, -sin * x + cos * y
 
-    def _light(self, part: Part, mask: Image.Image, there: tuple[slice, slice]) -> np.ndarray:
+    def _light(self, part: Part, mask: Image.Image, area: tuple[slice, slice]) -> np.ndarray:
         """How brightly each pixel of a part is lit; about 1."""
         look, room = self.look, min(self.height, self.width)
         if not part.relief and not part.folds:
@@ -175,7 +171,7 @@ class _Frame:
         slope_y, slope_x = np.gradient(broad)
         tilt = -(slope_x * look.light[0] + slope_y * look.light[1]) * room * 0.035
         light = 0.93 + 0.09 * np.clip(2 * broad - 1, 0, 1) + 0.2 * part.relief * tilt
-        u, v = self._axes(part, there)
+        u, v = self._axes(part, area)
         if part.folds:
             light = light + self._folds(part, u, v)
         if part.rib:
@@ -193,5 +189,4 @@ class _Frame:
         ridge = 0.62 * one + 0.3 * two
         if not part.spread:
             ridge = 0.5 * ridge + 0.4 * cross * np.abs(cross)
-        folds: np.ndarray = deep * strength * ridge
-        return folds
+        return np.asarray(deep * strength * ridge)

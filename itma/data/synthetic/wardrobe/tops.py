@@ -166,18 +166,18 @@ def _sleeve(body: Body, look: Look, side: int, sign: int) -> list[Part]:
     inside = (body.chest * 0.7, 0.25)
     turn = swing if sign < 0 else -swing
     origin = (sign * root[0], root[1])
-    brought = flip if sign < 0 else list
+    to_side = flip if sign < 0 else list
     knitted = product.category == "jumper"
-    outline = brought([inside, shoulder, *outer, *inner])
+    outline = to_side([inside, shoulder, *outer, *inner])
     sleeve = Part([outline], origin=origin, angle=turn, folds=0.85, relief=1.25, rib=0.1 if knitted else 0.0)
     cuff = 0.085 if product.category in ("shirt", "jumper", "jacket") else 0.05
     upper, lower = wide + 0.004, -wide - 0.004
     strip = [at(reach - cuff, upper), at(reach, upper), at(reach, lower), at(reach - cuff, lower)]
     if product.trim == "contrast":
-        return [sleeve, Part([brought(strip)], cloth="accent", origin=origin, angle=turn, relief=0.8)]
+        return [sleeve, Part([to_side(strip)], cloth="accent", origin=origin, angle=turn, relief=0.8)]
     if knitted:
-        return [sleeve, Part([brought(strip)], origin=origin, angle=turn, rib=1.0, shade=0.97)]
-    return [sleeve, seam(brought([strip[0], strip[3]]))]
+        return [sleeve, Part([to_side(strip)], origin=origin, angle=turn, rib=1.0, shade=0.97)]
+    return [sleeve, seam(to_side([strip[0], strip[3]]))]
 
 
 def _edges(body: Body, look: Look) -> list[Part]:

@@ -15,15 +15,16 @@ class WardrobeUser(User[Product]):
         """See `User`."""
         return self.truths[image].attributes
 
-    def wishes(self, shown: int, target: int, dice: Dice) -> list[Wish]:
+    def wishes(self, image: int, target: int, dice: Dice) -> list[Wish]:
         """See `User`. The category comes first: what else differs can only be said of things of one kind."""
-        here, there = self.truths[shown], self.truths[target]
-        if here.category != there.category:
-            then = as_category(here, there.category)
-            given = {name: there.attributes[name] for name in differences(here, then) if name != "category"}
-            return [self._wish("category", here, then.with_values(**given), dice)]
-        apart = dice.shuffle(differences(here, there))
-        return [self._wish(name, here, here.with_values(**{name: there.attributes[name]}), dice) for name in apart]
+        product, goal = self.truths[image], self.truths[target]
+        if product.category != goal.category:
+            closest = as_category(product, goal.category)
+            names = [name for name in differences(product, closest) if name != "category"]
+            closest = closest.with_values(**{name: goal.attributes[name] for name in names})
+            return [self._wish("category", product, closest, dice)]
+        apart = dice.shuffle(differences(product, goal))
+        return [self._wish(name, product, product.with_values(**{name: goal.attributes[name]}), dice) for name in apart]
 
     def _wish(self, fact: str, here: Product, then: Product, dice: Dice) -> Wish:
         return Wish(fact, fact, grammar.request(here, then, dice, self.wording))

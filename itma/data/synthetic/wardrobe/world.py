@@ -171,11 +171,11 @@ class Writing:
                         path.insert(0, one)
                 if dice.random() < 0.5:
                     references[index] = path[0]
-            said = [
+            sentences = [
                 self.sentence(self.products[one], self.products[other], dice, request=len(path) > 2)
                 for one, other in itertools.pairwise(path)
             ]
-            feedback.append(EARLIER.join(said))
+            feedback.append(EARLIER.join(sentences))
         return Rows(references, targets, feedback)
 
     def sentence(self, one: Product, other: Product, dice: Dice, *, request: bool = False) -> str:
