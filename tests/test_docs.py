@@ -104,13 +104,19 @@ def tabled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, object]
 
 
 @pytest.fixture
-def bare() -> dict[str, object]:
+def bare(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, object]:
     """For a page that brings all it needs."""
+    monkeypatch.chdir(tmp_path)
     return {}
 
 
 @pytest.mark.parametrize(
-    ("page", "prepared"), [("explanations.md", "explained"), ("own-data.md", "tabled"), ("shapes.md", "bare")]
+    ("page", "prepared"),
+    [
+        ("explanations.md", "explained"),
+        ("own-data.md", "tabled"),
+        *((page, "bare") for page in ("shapes.md", "datasets.md", "experiments.md")),
+    ],
 )
 def test_the_python_of_a_page_runs(page: str, prepared: str, request: pytest.FixtureRequest) -> None:
     names = {"__name__": "page", **request.getfixturevalue(prepared)}

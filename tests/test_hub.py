@@ -27,6 +27,7 @@ from itma.models.text_encoders.base import TextEncoder, TextEncoderConfig
 from itma.retrieval.catalogue import Catalogue
 from tests import made_up, tiny_hub
 from tests.local_hub import TOKEN, LocalHub, Repository
+from tests.test_project import ROOT, blocks
 
 REPORT = "evaluation-shapes-test/report.json"
 PUSHED = {*FILES, "README.md", "run.json", REPORT}
@@ -100,6 +101,17 @@ def test_what_is_pushed_is_fetched_and_answers_bit_for_bit_alike(run: Path, hub:
     again = Retriever.from_pretrained("shop/shapes")
     assert torch.equal(answers(again), answers(model))
     assert again.fingerprint() == model.fingerprint()
+
+
+def test_the_python_of_the_documentation_runs(
+    run: Path, hub: LocalHub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(run, "RUN")
+    push(run, "ORG/NAME")
+    (code,) = blocks((ROOT / "docs" / "hub.md").read_text(encoding="utf-8"), "python")
+    exec(compile(code, "docs/hub.md", "exec"), {})
+    assert Retriever.load("folder").fingerprint() == Retriever.load(run).fingerprint()
 
 
 def test_only_the_model_its_card_and_what_it_is_written_from_go_up(run: Path, hub: LocalHub) -> None:

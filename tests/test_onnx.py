@@ -37,6 +37,7 @@ from itma.models.retriever import Retriever
 from itma.retrieval.catalogue import Catalogue
 from tests import made_up
 from tests.test_model_checks import CONFIGS, SENTENCES, built, images
+from tests.test_project import ROOT, blocks
 
 REASON = "needs the extra onnx: pip install 'itma[onnx]'"
 onnx = pytest.importorskip("onnx", reason=REASON)
@@ -190,6 +191,20 @@ def test_an_lstm_of_several_layers_answers_as_by_torch(tmp_path: Path) -> None:
     model = Retriever.build(config, SENTENCES)
     export(model, tmp_path / "export")
     close(OnnxRetriever(tmp_path / "export").embed_queries(None, SENTENCES), model.embed_queries(None, SENTENCES))
+
+
+def test_the_python_of_the_documentation_answers_as_the_model(
+    exported: Exported, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    model = exported("itma")
+    shutil.copytree(model.folder, "export")
+    (code,) = blocks((ROOT / "docs" / "serving-models.md").read_text(encoding="utf-8"), "python")
+    sentence = max(SENTENCES, key=len)
+    images = torch.randint(0, 256, (1, 3, model.preprocess.height, model.preprocess.width), dtype=torch.uint8)
+    names = {"pixels": images[0].numpy()}
+    exec(compile(code.replace("make red cube blue", sentence), "docs/serving-models.md", "exec"), names)
+    close(torch.from_numpy(names["embedding"]), model.embed_queries(images, [sentence]))
 
 
 def test_exporting_leaves_the_model_as_it_was(exported: Exported) -> None:

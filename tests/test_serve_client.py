@@ -30,6 +30,7 @@ from itma.explanations.explaining import explain
 from itma.retrieval.catalogue import Catalogue
 from itma.retrieval.ingest.rows import Item
 from tests import made_up, served
+from tests.test_project import ROOT, blocks
 
 
 @pytest.fixture(scope="module")
@@ -98,6 +99,24 @@ def test_an_explanation_is_that_of_the_catalogue(client: Client, catalogue: Cata
             [word["effect"] for word in expected["words"]], abs=1e-4
         )
         assert answer["regions"]["values"] == pytest.approx(expected["regions"]["values"], abs=1e-4)
+
+
+def test_the_python_of_the_documentation_runs(
+    client: Client, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for number, name in enumerate(("a.jpg", "b.jpg")):
+        served.noise(number).save(name)
+    client.add([Item("sku-40", "a.jpg")])
+    (page,) = blocks((ROOT / "docs" / "serve.md").read_text(encoding="utf-8"), "python")
+    (walk,) = [
+        code for code in blocks((ROOT / "docs" / "tutorials" / "developer.md").read_text(), "text") if "Client" in code
+    ]
+    for code in (page, walk):
+        address = code.replace("http://127.0.0.1:8000", client.url).replace("…", served.WRITE)
+        exec(compile(address, "a page", "exec"), {"itma": itma})
+    assert client.get("sku-18").fields["price"] == 20
+    client.delete(["sku-18", "sku-40"])
 
 
 def test_items_come_and_go(client: Client) -> None:
