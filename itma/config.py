@@ -140,6 +140,21 @@ def from_plain(kind: type[Settings], plain: Mapping[str, Any]) -> Settings:
     return kind(**{name: _convert(f"{kind.__name__}.{name}", hints[name], value) for name, value in plain.items()})
 
 
+def options_for(kind: type[Any], given: Any, what: str) -> Any:
+    """A part's options as they were given, ready: an object of `kind`, plain values of one, or None for its defaults.
+
+    Raises:
+        ConfigError, UnknownNameError: they are another part's; `what` names these options in the message.
+    """
+    if given is None:
+        return kind()
+    if isinstance(given, dict):
+        return from_plain(kind, given)
+    if type(given) is not kind:
+        raise ConfigError(f"{what} must be {kind.__name__}, not {type(given).__name__}")
+    return given
+
+
 def change(settings: Settings, changes: Mapping[str, Any]) -> Settings:
     """`settings` with some values replaced; names of nested settings are joined by dots.
 

@@ -16,7 +16,7 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 from torch.nn import functional as F
 
-from itma.config import APPLIES, BELONGS, from_plain, to_plain
+from itma.config import APPLIES, BELONGS, from_plain, options_for, to_plain
 from itma.data.conversations import split_turns
 from itma.data.images import Preprocess, Source, as_pixels
 from itma.data.tokenizer import Tokenizer, Tokens
@@ -70,18 +70,11 @@ class RetrieverConfig:
     def __post_init__(self) -> None:
         if self.dim < 1:
             raise ConfigError(f"model.dim={self.dim} must be at least 1")
-        self._make("options", self.composer, composer_named(self.composer).Options)
-        self._make("tracker_options", self.tracker, tracker_named(self.tracker).Options)
-
-    def _make(self, name: str, part: str, kind: type) -> None:
-        """Options of a part as they were given, ready."""
-        given = getattr(self, name)
-        if given is None:
-            object.__setattr__(self, name, kind())
-        elif isinstance(given, dict):
-            object.__setattr__(self, name, from_plain(kind, given))
-        elif not isinstance(given, kind):
-            raise ConfigError(f"{name} of {part!r} must be {kind.__name__}, not {type(given).__name__}")
+        composer, tracker = composer_named(self.composer), tracker_named(self.tracker)
+        options = options_for(composer.Options, self.options, f"options of {self.composer!r}")
+        object.__setattr__(self, "options", options)
+        options = options_for(tracker.Options, self.tracker_options, f"tracker_options of {self.tracker!r}")
+        object.__setattr__(self, "tracker_options", options)
 
     def find_networks(self) -> None:
         """See that the networks of others that it names are there; what is on the hub is fetched.

@@ -4,12 +4,14 @@ from dataclasses import dataclass, field
 from math import cos, pi
 from typing import Any, Literal
 
-from itma.config import APPLIES, BELONGS, from_plain
+from itma.config import APPLIES, BELONGS, options_for
 from itma.errors import ConfigError, UnknownNameError
 from itma.training.losses import loss_named
 
 METRICS = tuple(f"{part}/recall@{k}" for part in ("validation", "train", "test") for k in (1, 10))
 """What is measured during training, so that it can choose the best checkpoint."""
+_AT_LEAST_ONE = "steps batch per_reference per_family accumulate evaluate_every log_every decay_every".split()
+_NOT_NEGATIVE = "warmup clip chunk augment noise weight_decay seed frozen_levels views".split()
 
 
 @dataclass(frozen=True)
@@ -100,31 +102,10 @@ class TrainConfig:
     """Decides everything random in the run."""
 
     def __post_init__(self) -> None:
-        at_least_one = (
-            "steps",
-            "batch",
-            "per_reference",
-            "per_family",
-            "accumulate",
-            "evaluate_every",
-            "log_every",
-            "decay_every",
-        )
-        for name in at_least_one:
+        for name in _AT_LEAST_ONE:
             if getattr(self, name) < 1:
                 raise ConfigError(f"train.{name}={getattr(self, name)} must be at least 1")
-        not_negative = (
-            "warmup",
-            "clip",
-            "chunk",
-            "augment",
-            "noise",
-            "weight_decay",
-            "seed",
-            "frozen_levels",
-            "views",
-        )
-        for name in not_negative:
+        for name in _NOT_NEGATIVE:
             if getattr(self, name) < 0:
                 raise ConfigError(f"train.{name}={getattr(self, name)} must not be negative")
         if self.start_scale <= 0:
@@ -134,20 +115,11 @@ class TrainConfig:
                 f"train.learning_rate={self.learning_rate} must be above 0, "
                 f"train.image_encoder_rate={self.image_encoder_rate} at least 0"
             )
-        kind = loss_named(self.loss).Options
-        if self.loss_options is None:
-            object.__setattr__(self, "loss_options", kind())
-        elif isinstance(self.loss_options, dict):
-            object.__setattr__(self, "loss_options", from_plain(kind, self.loss_options))
-        elif type(self.loss_options) is not kind:
-            raise ConfigError(
-                f"train.loss_options of the loss {self.loss!r} must be {kind.__name__}, not "
-                f"{type(self.loss_options).__name__}"
-            )
-        if not 0 <= self.crop <= 1:
-            raise ConfigError(f"train.crop={self.crop} must be a share of the area, from 0 (off) to 1")
-        if not 0 <= self.grounds <= 1:
-            raise ConfigError(f"train.grounds={self.grounds} must be a share of the images, from 0 to 1")
+        what = f"train.loss_options of the loss {self.loss!r}"
+        object.__setattr__(self, "loss_options", options_for(loss_named(self.loss).Options, self.loss_options, what))
+        for name, whole in (("crop", "area"), ("grounds", "images")):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ConfigError(f"train.{name}={getattr(self, name)} must be a share of the {whole}, from 0 to 1")
         if self.views and not self.frozen_levels:
             raise ConfigError(
                 f"train.views={self.views} stores what frozen levels make of images, and none is frozen: say how many"

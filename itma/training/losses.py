@@ -61,6 +61,8 @@ class Loss(nn.Module):
 
     Options: ClassVar[type] = NoOptions
     """The frozen dataclass of this loss's own options."""
+    reads_aspects: bool = False
+    """Whether it looks at `LossBatch.aspects`, which only some data have."""
 
     def __init__(self, options: Any = None) -> None:
         super().__init__()
@@ -69,11 +71,6 @@ class Loss(nn.Module):
     @property
     def reads_references(self) -> bool:
         """Whether it looks at `LossBatch.references`, which cost a pass through the composer."""
-        return False
-
-    @property
-    def reads_aspects(self) -> bool:
-        """Whether it looks at `LossBatch.aspects`, which only some data have."""
         return False
 
     def extras(self, batch: Batch, device: torch.device) -> tuple[torch.Tensor, ...]:
@@ -171,11 +168,7 @@ class Graded(Classification):
     """
 
     Options = GradedOptions
-
-    @property
-    def reads_aspects(self) -> bool:
-        """See `Loss`."""
-        return True
+    reads_aspects = True
 
     def forward(self, batch: LossBatch) -> torch.Tensor:
         """See `Loss`."""

@@ -96,31 +96,21 @@ class Composer(nn.Module):
         raise NotImplementedError
 
 
+_MODULES = {
+    **{name: name for name in ("artemis", "combiner", "composeae", "cosmo", "film", "itma")},
+    "maaf": "maaf-output-token maaf-two-stream",
+    **{name: name for name in ("mrn", "pic2word")},
+    "simple": "image-only words-only add concat",
+    **{name: name for name in ("relationship", "rtic")},
+    "tirg": "tirg tirg-last-map",
+    "weighted_sum": "sum",
+    "val": "val",
+}
+"""Module → the composers in it."""
 REGISTRY: Registry[type[Composer]] = Registry(
     "composer",
     Composer,
-    {
-        "artemis": f"{__package__}.artemis",
-        "combiner": f"{__package__}.combiner",
-        "composeae": f"{__package__}.composeae",
-        "cosmo": f"{__package__}.cosmo",
-        "film": f"{__package__}.film",
-        "itma": f"{__package__}.itma",
-        "maaf-output-token": f"{__package__}.maaf",
-        "maaf-two-stream": f"{__package__}.maaf",
-        "mrn": f"{__package__}.mrn",
-        "pic2word": f"{__package__}.pic2word",
-        "image-only": f"{__package__}.simple",
-        "words-only": f"{__package__}.simple",
-        "add": f"{__package__}.simple",
-        "concat": f"{__package__}.simple",
-        "relationship": f"{__package__}.relationship",
-        "rtic": f"{__package__}.rtic",
-        "tirg": f"{__package__}.tirg",
-        "tirg-last-map": f"{__package__}.tirg",
-        "sum": f"{__package__}.weighted_sum",
-        "val": f"{__package__}.val",
-    },
+    {name: f"{__package__}.{module}" for module, names in _MODULES.items() for name in names.split()},
 )
 """Composer by name."""
 register = REGISTRY.register
