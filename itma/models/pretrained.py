@@ -169,48 +169,25 @@ def _refuse_pointers(name: str, what: str) -> None:
 # -- image towers ---------------------------------------------------------------------------------------------------
 
 
-def is_clip_vision(config: "PretrainedConfig | Mapping[str, Any]") -> bool:
-    """Whether a configuration is CLIP's, or that of its vision tower."""
-    kind = config["model_type"] if isinstance(config, Mapping) else config.model_type
-    return kind in (CLIP, "clip_vision_model")
+def vision_tower(config: "PretrainedConfig | Mapping[str, Any]", name: str | None = None) -> Any:
+    """CLIP's vision tower with its projection, or SigLIP's: new, or with the weights of `name`.
+
+    Args:
+        config: that of the whole, or of the vision tower alone.
+        name: a folder or hub name.
+    """
+    from transformers import AutoConfig, CLIPVisionModelWithProjection, SiglipVisionModel
+
+    tower: Any = AutoConfig.for_model(**config) if isinstance(config, Mapping) else _tower_of(config, "vision_config")
+    kind: Any = SiglipVisionModel if tower.model_type == "siglip_vision_model" else CLIPVisionModelWithProjection
+    return kind(tower) if name is None else load_weights(kind, name, tower, "image encoder")
 
 
-def clip_vision(config: "PretrainedConfig | Mapping[str, Any]", name: str | None = None) -> Any:
-    """CLIP's vision tower with its projection: new from its configuration, or with the weights of `name`."""
-    from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection
-
-    tower: Any = config
-    if isinstance(config, Mapping):
-        tower = CLIPVisionConfig(**{key: value for key, value in config.items() if key != "model_type"})
-    elif config.model_type == CLIP:
-        tower = _tower_of(config, "vision_config")
-    if name is None:
-        return CLIPVisionModelWithProjection(tower)
-    return load_weights(CLIPVisionModelWithProjection, name, tower, "image encoder")
-
-
-def is_siglip_vision(config: "PretrainedConfig | Mapping[str, Any]") -> bool:
-    """Whether a configuration is SigLIP's, or that of its vision tower."""
-    kind = config["model_type"] if isinstance(config, Mapping) else config.model_type
-    return kind in (SIGLIP, "siglip_vision_model")
-
-
-def siglip_vision(config: "PretrainedConfig | Mapping[str, Any]", name: str | None = None) -> Any:
-    """SigLIP's vision tower: new from its configuration, or with the weights of `name`."""
-    from transformers import SiglipVisionConfig, SiglipVisionModel
-
-    tower: Any = config
-    if isinstance(config, Mapping):
-        tower = SiglipVisionConfig(**{key: value for key, value in config.items() if key != "model_type"})
-    elif config.model_type == SIGLIP:
-        tower = config.vision_config
-    return SiglipVisionModel(tower) if name is None else load_weights(SiglipVisionModel, name, tower, "image encoder")
-
-
-def _tower_of(clip: Any, tower: str) -> Any:
-    """The configuration of one of CLIP's towers, which ends in the space that both share."""
-    config = getattr(clip, tower)
-    config.projection_dim = clip.projection_dim
+def _tower_of(whole: Any, tower: str) -> Any:
+    """The configuration of one of CLIP's or SigLIP's towers, of the whole or itself; CLIP's end in a common space."""
+    config = getattr(whole, tower, whole)
+    if whole.model_type == CLIP:
+        config.projection_dim = whole.projection_dim
     return config
 
 
@@ -243,10 +220,9 @@ def load_text_tower(name: str) -> Any:
     name = locate(name, "text encoder", also=TOKENIZERS)
     config = open_config(name, "text encoder")
     if config.model_type in (CLIP, "clip_text_model"):
-        tower = _tower_of(config, "text_config") if config.model_type == CLIP else config
-        return load_weights(CLIPTextModelWithProjection, name, tower, "text encoder")
+        return load_weights(CLIPTextModelWithProjection, name, _tower_of(config, "text_config"), "text encoder")
     if config.model_type in (SIGLIP, "siglip_text_model"):
-        tower = config.text_config if config.model_type == SIGLIP else config
+        tower = _tower_of(config, "text_config")
         tower.pad_token_id = _padding_id(name, tower.pad_token_id)
         return load_weights(SiglipTextModel, name, tower, "text encoder")
     kind: type[Any] = MODEL_MAPPING[type(config)]  # type: ignore[assignment]

@@ -188,19 +188,13 @@ class HubImageEncoder(ImageEncoder):
             whole = [each for each in ends if all(each + ending in given for ending in names.values())]
             prefix = whole[0] if len(whole) == 1 else ""
         named = {name: prefix + names[name] for name in own}
-        expected = "the state of the same backbone, named as transformers or torchvision name it"
-        _check_fit(path, {name: tuple(own[name].shape) for name in own}, given, named, expected)
+        others: list[str] = []
         if names[first] != first:
             used = {*named.values(), *(prefix + name for name in CLASSIFIER)}
-            extra = [
-                name for name in given if name not in used and stage_of(name.removeprefix(prefix)) <= max(self.levels)
-            ]
-            if extra:
-                raise DataError(
-                    f"the weights {str(path)!r} hold {len(extra)} tensors that this image encoder does not have, e.g. "
-                    f"{extra[0]!r}; expected those of the same ResNet"
-                )
-        self.network.load_state_dict({name: given.get(named[name], own[name]) for name in own})
+            others = [name for name in given if name not in used]
+        extra = [name for name in others if stage_of(name.removeprefix(prefix)) <= max(self.levels)]
+        expected = "the state of the same backbone, named as transformers or torchvision name it"
+        _fill(self.network, path, given, named, extra=extra, expected=expected)
 
     @property
     def description(self) -> dict[str, Any]:
@@ -221,12 +215,8 @@ class ResNetEncoder(HubImageEncoder):
         nn.Module.__init__(self)
         shape = ResNetShape.read({**network, "model_type": self.MODEL_TYPE})
         assert shape is not None
-        stages, deepest = len(shape.depths), max(levels)
-        if deepest > stages:
-            raise ConfigError(
-                f"model.image_encoder.levels={tuple(levels)}: this image encoder has the levels 1 to {stages}"
-            )
-        self.levels = tuple(levels)
+        _check_levels(levels, len(shape.depths))
+        self.levels, deepest = tuple(levels), max(levels)
         self.network = ResNet(replace(shape, hidden_sizes=shape.hidden_sizes[:deepest], depths=shape.depths[:deepest]))
         self.channels = tuple(shape.hidden_sizes[level - 1] for level in levels)
 
@@ -253,10 +243,7 @@ class LiteEncoder(HubImageEncoder):
 
     def __init__(self, network: Mapping[str, Any], levels: Sequence[int]) -> None:
         nn.Module.__init__(self)
-        if max(levels) > efficientnet_lite.STAGES:
-            raise ConfigError(
-                f"model.image_encoder.levels={tuple(levels)}: this one has the levels 1 to {efficientnet_lite.STAGES}"
-            )
+        _check_levels(levels, efficientnet_lite.STAGES)
         self.levels = tuple(levels)
         self.network = efficientnet_lite.EfficientNetLite(network["name"], max(levels))
         self.channels = tuple(self.network.channels[level - 1] for level in levels)
@@ -271,10 +258,9 @@ class LiteEncoder(HubImageEncoder):
             DataError: the weights cannot be read or are those of another network.
         """
         image_encoder = cls({"name": config.name}, config.levels)
-        if config.weights == cls.PACKAGED:
-            image_encoder.load_weights(pretrained.find_packaged_lite(config.name))
-        elif config.weights is not None:
-            image_encoder.load_weights(config.weights)
+        if config.weights is not None:
+            packaged = config.weights == cls.PACKAGED
+            image_encoder.load_weights(pretrained.find_packaged_lite(config.name) if packaged else config.weights)
         return image_encoder
 
     @property
@@ -293,17 +279,11 @@ class LiteEncoder(HubImageEncoder):
         names = efficientnet_lite.package_names(self.network)
         if not any(name in given for name in names.values()):
             names = {name: name for name in own}
-        expected = f"the state of the same network, {self.network.name}"
-        _check_fit(path, {name: tuple(own[name].shape) for name in own}, given, names, expected)
         whole = efficientnet_lite.EfficientNetLite(self.network.name)
         known = {*efficientnet_lite.package_names(whole).values(), *efficientnet_lite.classifier_names().values()}
         extra = [name for name in given if name not in {*known, *whole.state_dict()}]
-        if extra:
-            raise DataError(
-                f"the weights {str(path)!r} hold {len(extra)} tensors that {self.network.name} does not have, "
-                f"e.g. {extra[0]!r}; expected those of the same network"
-            )
-        self.network.load_state_dict({name: given.get(names[name], own[name]) for name in own})
+        expected = f"the state of the same network, {self.network.name}"
+        _fill(self.network, path, given, names, extra=extra, expected=expected)
 
     def first_levels(self, count: int) -> list[nn.Module]:
         """See `ImageEncoder`."""
@@ -352,7 +332,7 @@ class ClipImageEncoder(HubImageEncoder):
 
     def __init__(self, network: Mapping[str, Any], levels: Sequence[int]) -> None:
         nn.Module.__init__(self)
-        self._take(self._network(network), levels)
+        self._take(pretrained.vision_tower(network), levels)
 
     @classmethod
     def take(cls, hub: "PretrainedConfig", config: ImageEncoderConfig) -> "ClipImageEncoder":
@@ -368,23 +348,14 @@ class ClipImageEncoder(HubImageEncoder):
             )
         image_encoder = cls.__new__(cls)
         nn.Module.__init__(image_encoder)
-        image_encoder._take(cls._network(hub, config.name), config.levels)
+        image_encoder._take(pretrained.vision_tower(hub, config.name), config.levels)
         return image_encoder
-
-    @staticmethod
-    def _network(config: "PretrainedConfig | Mapping[str, Any]", name: str | None = None) -> Any:
-        """The tower of `transformers`: new, or with the weights of `name`."""
-        return pretrained.clip_vision(config, name)
 
     def _take(self, tower: Any, levels: Sequence[int]) -> None:
         inner = getattr(tower, "vision_model", tower)
         settings, layers = tower.config, len(inner.encoder.layers)
         self._layers: int = getattr(settings, "whole_layers", layers)
-        if max(levels) > self._layers + 1:
-            raise ConfigError(
-                f"model.image_encoder.levels={tuple(levels)}: this tower has the levels 1 to {self._layers}, and "
-                f"{self._layers + 1} for the image's embedding"
-            )
+        _check_levels(levels, self._layers + 1, f", of which {self._layers + 1} is the image's embedding")
         self.levels, self.network = tuple(levels), tower
         self.embeds = self._layers + 1 in levels
         if not self.embeds:
@@ -431,10 +402,6 @@ class SiglipImageEncoder(ClipImageEncoder):
     """
 
     @staticmethod
-    def _network(config: "PretrainedConfig | Mapping[str, Any]", name: str | None = None) -> Any:
-        return pretrained.siglip_vision(config, name)
-
-    @staticmethod
     def _without_embedding(tower: Any) -> None:
         inner = getattr(tower, "vision_model", tower)
         inner.use_head = tower.config.vision_use_head = False
@@ -447,26 +414,37 @@ class SiglipImageEncoder(ClipImageEncoder):
 
 def _tower_of(config: "PretrainedConfig | Mapping[str, Any]") -> type[ClipImageEncoder] | None:
     """The image encoder for CLIP's or SigLIP's configuration, or that of its vision tower; else None."""
-    if pretrained.is_clip_vision(config):
-        return ClipImageEncoder
-    return SiglipImageEncoder if pretrained.is_siglip_vision(config) else None
+    kind = config["model_type"] if isinstance(config, Mapping) else config.model_type
+    towers = {pretrained.CLIP: ClipImageEncoder, pretrained.SIGLIP: SiglipImageEncoder}
+    return towers.get(kind.removesuffix("_vision_model"))
 
 
-def _check_fit(
+def _check_levels(levels: Sequence[int], most: int, note: str = "") -> None:
+    if max(levels) > most:
+        raise ConfigError(
+            f"model.image_encoder.levels={tuple(levels)}: this image encoder has the levels 1 to {most}{note}"
+        )
+
+
+def _fill(
+    network: nn.Module,
     path: str | Path,
-    wanted: Mapping[str, tuple[int, ...]],
     given: Mapping[str, torch.Tensor],
     names: Mapping[str, str],
+    *,
+    extra: Sequence[str],
     expected: str,
 ) -> None:
-    """Refuse a file that lacks a tensor, or has one of another shape.
+    """Load a file's tensors into a network; one that lacks a tensor, has one too many or of another shape is refused.
 
     Args:
-        wanted: our name of each tensor → its shape.
+        path: of the file, for the error.
         given: what the file holds.
         names: our name of each tensor → its name in the file.
+        extra: names in the file of what the network does not have.
         expected: what the file should hold, for the error.
     """
+    wanted = network.state_dict()
     # files from before batch norms counted their batches lack the counts, which have no part in an answer
     needed = [name for name in wanted if not name.endswith("num_batches_tracked")]
     lacking = [name for name in needed if names[name] not in given]
@@ -475,12 +453,19 @@ def _check_fit(
             f"the image encoder weights {str(path)!r} lack {len(lacking)} of {len(needed)} tensors, e.g. "
             f"{names[lacking[0]]!r}; expected {expected}; found {', '.join(list(given)[:3]) or 'nothing'}"
         )
-    for name, shape in wanted.items():
-        actual = tuple(given[names[name]].shape) if names[name] in given else shape
+    state = {name: given.get(names[name], tensor) for name, tensor in wanted.items()}
+    for name, tensor in wanted.items():
+        shape, actual = tuple(tensor.shape), tuple(state[name].shape)
         if actual != shape:
             raise DataError(
                 f"the image encoder weights {str(path)!r} do not fit: {names[name]!r} is {actual}, expected {shape}"
             )
+    if extra:
+        raise DataError(
+            f"the weights {str(path)!r} hold {len(extra)} tensors that this image encoder does not have, e.g. "
+            f"{extra[0]!r}; expected {expected}"
+        )
+    network.load_state_dict(state)
 
 
 def _read_state(path: Path) -> dict[str, torch.Tensor]:
@@ -516,10 +501,7 @@ def _cut(config: "PretrainedConfig", levels: Sequence[int]) -> "PretrainedConfig
     if not names:
         raise ConfigError(f"a network of the kind {config.model_type!r} gives no feature maps")
     stages, deepest = len(names), max(levels)
-    if deepest > stages:
-        raise ConfigError(
-            f"model.image_encoder.levels={tuple(levels)}: this image encoder has the levels 1 to {stages}"
-        )
+    _check_levels(levels, stages)
     settings = config.to_dict()
     for name in ("stage_names", "_out_features", "_out_indices", "out_features", "out_indices"):
         settings.pop(name, None)
