@@ -7,7 +7,7 @@ import json
 import textwrap
 import tomllib
 import types
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path, PurePath
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
@@ -20,6 +20,11 @@ BELONGS = "belongs to"
 """Metadata of a field of options: the field beside it that names the part whose options they are."""
 APPLIES = "applies"
 """Metadata of a field: of the dataclass that holds it, whether the field means anything there. Without it, it does."""
+
+
+@dataclasses.dataclass(frozen=True)
+class NoOptions:
+    """Options of a part that has none."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -153,6 +158,33 @@ def options_for(kind: type[Any], given: Any, what: str) -> Any:
     if type(given) is not kind:
         raise ConfigError(f"{what} must be {kind.__name__}, not {type(given).__name__}")
     return given
+
+
+_RANGES: dict[str, tuple[str, Callable[[Any], bool]]] = {
+    "at_least_one": ("be at least 1", lambda value: value >= 1),
+    "above_zero": ("be above 0", lambda value: value > 0),
+    "not_negative": ("not be negative", lambda value: value >= 0),
+    "shares": ("be a share, from 0 to 1", lambda value: 0 <= value <= 1),
+    "below_one": ("be in [0, 1)", lambda value: 0 <= value < 1),
+}
+
+
+def check_ranges(settings: Any, group: str, **names: str) -> None:
+    """Refuse numbers beyond their range.
+
+    Args:
+        settings: a dataclass.
+        group: its dotted name, for the message.
+        names: range, a key of `_RANGES` → the fields that must lie in it, with blanks between them.
+
+    Raises:
+        ConfigError: one does not.
+    """
+    for key, fields in names.items():
+        range_, lies_within = _RANGES[key]
+        for name in fields.split():
+            if not lies_within(value := getattr(settings, name)):
+                raise ConfigError(f"{group}.{name}={value} must {range_}")
 
 
 def change(settings: Settings, changes: Mapping[str, Any]) -> Settings:

@@ -37,30 +37,15 @@ class OnnxRetriever(Embedder):
             raise missing_extra_error() from error
         self.folder = Path(folder)
         self.description: Description = read(self.folder)
-        self.preprocess = self.description.preprocess
-        reading = self.description.reading
-        self.tokenizer = Tokenizer.load(self.folder / TOKENIZER, **dataclasses.asdict(reading))
+        self.name, self.preprocess = self.description.name, self.description.preprocess
+        self.reads_words, self.reads_earlier = self.description.reads_words, self.description.reads_earlier
+        self.tokenizer = Tokenizer.load(self.folder / TOKENIZER, **dataclasses.asdict(self.description.reading))
         self._sessions: dict[str, InferenceSession] = {}
-
-    @property
-    def name(self) -> str:
-        """The composer's name."""
-        return self.description.name
 
     @property
     def runtime(self) -> str:
         """`onnx` or `onnx-int8`."""
         return "onnx" if self.description.precision == "float32" else "onnx-int8"
-
-    @property
-    def reads_words(self) -> bool:
-        """Whether a query's embedding depends on the feedback."""
-        return self.description.reads_words
-
-    @property
-    def reads_earlier(self) -> bool:
-        """Whether training spoke in conversations."""
-        return self.description.reads_earlier
 
     @property
     def weights(self) -> str | None:

@@ -21,26 +21,17 @@ class Embedder(ABC):
     """Knows the words."""
     preprocess: Preprocess
     """How an image of any size becomes pixels."""
-
-    @property
-    @abstractmethod
-    def name(self) -> str:
-        """The composer's name."""
+    name: str
+    """The composer's name."""
+    reads_words: bool
+    """Whether a query's embedding depends on the feedback."""
+    reads_earlier: bool = False
+    """Whether training spoke in conversations, see `itma.models.text_encoders.base.TextEncoderConfig.earlier`."""
 
     @property
     @abstractmethod
     def runtime(self) -> str:
         """What computes the answers: a name in `itma.export.runtimes.RUNTIMES`."""
-
-    @property
-    @abstractmethod
-    def reads_words(self) -> bool:
-        """Whether a query's embedding depends on the feedback."""
-
-    @property
-    def reads_earlier(self) -> bool:
-        """Whether training spoke in conversations, see `itma.models.text_encoders.base.TextEncoderConfig.earlier`."""
-        return False
 
     @abstractmethod
     def fingerprint(self) -> str:

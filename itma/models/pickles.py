@@ -60,8 +60,7 @@ def _allow() -> AbstractContextManager[object]:
             arrays += [(kind, f"{home}.{name}"), (kind, f"{home}.Pure{name}")]
     for home in ("numpy.core.multiarray", "numpy._core.multiarray"):  # the second since numpy 2
         arrays += [(multiarray.scalar, f"{home}.scalar"), (multiarray._reconstruct, f"{home}._reconstruct")]
-    context: AbstractContextManager[object] = torch.serialization.safe_globals(arrays)
-    return context
+    return torch.serialization.safe_globals(arrays)
 
 
 def unwrap(content: object) -> dict[str, torch.Tensor] | None:

@@ -16,7 +16,7 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 from torch.nn import functional as F
 
-from itma.config import APPLIES, BELONGS, from_plain, options_for, to_plain
+from itma.config import APPLIES, BELONGS, check_ranges, from_plain, options_for, to_plain
 from itma.data.conversations import split_turns
 from itma.data.images import Preprocess, Source, as_pixels
 from itma.data.tokenizer import Tokenizer, Tokens
@@ -68,8 +68,7 @@ class RetrieverConfig:
     """The tracker's own options (its `Options` dataclass); None: their defaults."""
 
     def __post_init__(self) -> None:
-        if self.dim < 1:
-            raise ConfigError(f"model.dim={self.dim} must be at least 1")
+        check_ranges(self, "model", at_least_one="dim")
         composer, tracker = composer_named(self.composer), tracker_named(self.tracker)
         options = options_for(composer.Options, self.options, f"options of {self.composer!r}")
         object.__setattr__(self, "options", options)
@@ -134,6 +133,10 @@ class Retriever(Embedder, nn.Module):
         self.composer = composer(config.options, shapes)
         self.tracker = tracker_named(config.tracker)(config.tracker_options, self.features)
         self.scale = nn.Parameter(torch.tensor(START_SCALE))
+        self.name, self.reads_words = config.composer, text_encoder is not None
+        self.by_turn = self.reads_words and self.tracker.by_turn
+        """Whether each turn of a conversation is composed by itself, see `itma.models.trackers.Tracker`."""
+        self.reads_earlier = self.reads_words and (config.text_encoder.earlier or self.by_turn)
         self._frozen: tuple[str, ...] = ()
         self._frozen_levels, self._fixed_norms = 0, False
 
@@ -149,8 +152,16 @@ class Retriever(Embedder, nn.Module):
         return cls.assemble(config, config.text_encoder.tokenizer(sentences), seed=seed)
 
     @classmethod
-    def assemble(cls, config: RetrieverConfig, tokenizer: Tokenizer, *, seed: int = 0) -> "Retriever":
+    def assemble(
+        cls, config: RetrieverConfig, tokenizer: Tokenizer, *, seed: int = 0, own: RetrieverConfig | None = None
+    ) -> "Retriever":
         """As `build`, with a tokenizer that is there already.
+
+        Args:
+            config: see `build`.
+            tokenizer: knows the words.
+            seed: see `build`.
+            own: the configuration that the model keeps; None: `config` without folders.
 
         Raises:
             ConfigError, UnknownNameError, DataError: see `build`.
@@ -158,9 +169,8 @@ class Retriever(Embedder, nn.Module):
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             image_encoder = HubImageEncoder.build(config.image_encoder)
-            reads = composer_named(config.composer).reads_words
-            text_encoder = TextEncoder.build(config.text_encoder, len(tokenizer), config.dim) if reads else None
-            return cls(_without_folders(config), tokenizer, image_encoder, text_encoder).eval()
+            text_encoder = _text_encoder(config, tokenizer)
+            return cls(own or _without_folders(config), tokenizer, image_encoder, text_encoder).eval()
 
     @classmethod
     def over(cls, towers: Towers, config: RetrieverConfig | None = None, *, seed: int = 0) -> "Retriever":
@@ -176,19 +186,10 @@ class Retriever(Embedder, nn.Module):
         """
         config = config or RetrieverConfig(UNTRAINED, **towers.shape)
         folder = str(towers.folder)
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
-            tokenizer = replace(config.text_encoder, name=folder).tokenizer([])
-            image_encoder = HubImageEncoder.build(replace(config.image_encoder, name=folder))
-            reads = composer_named(config.composer).reads_words
-            text_encoder = replace(config.text_encoder, name=folder)
-            network = TextEncoder.build(text_encoder, len(tokenizer), config.dim) if reads else None
-            return cls(config, tokenizer, image_encoder, network).eval()
-
-    @property
-    def name(self) -> str:
-        """The composer's name."""
-        return self.config.composer
+        image_encoder = replace(config.image_encoder, name=folder)
+        text_encoder = replace(config.text_encoder, name=folder)
+        opened = replace(config, image_encoder=image_encoder, text_encoder=text_encoder)
+        return cls.assemble(opened, text_encoder.tokenizer([]), seed=seed, own=config)
 
     @property
     def features(self) -> int:
@@ -199,21 +200,6 @@ class Retriever(Embedder, nn.Module):
     def runtime(self) -> str:
         """`torch`, or `torch-bf16` where it answers in bf16."""
         return "torch" if self.precision == "float32" else "torch-bf16"
-
-    @property
-    def reads_words(self) -> bool:
-        """Whether a query's embedding depends on the feedback."""
-        return self.text_encoder is not None
-
-    @property
-    def reads_earlier(self) -> bool:
-        """Whether training spoke in conversations."""
-        return self.reads_words and (self.config.text_encoder.earlier or self.by_turn)
-
-    @property
-    def by_turn(self) -> bool:
-        """Whether each turn of a conversation is composed by itself, see `itma.models.trackers.Tracker`."""
-        return self.reads_words and self.tracker.by_turn
 
     @property
     def device(self) -> torch.device:
@@ -239,13 +225,10 @@ class Retriever(Embedder, nn.Module):
                 raise UnknownNameError("part to freeze", part, PARTS)
         still = self.image_encoder.first_levels(levels)
         self._frozen, self._frozen_levels, self._fixed_norms = tuple(parts), levels, fixed_norms
-        for parameter in self.parameters():
-            parameter.requires_grad_(True)
-        for part in parts:
-            for parameter in self._parameters_of(part):
-                parameter.requires_grad_(False)
-        for module in still:
-            module.requires_grad_(False)
+        self.requires_grad_(True)
+        for module in (*map(self._part, parts), *still):
+            if module is not None:
+                module.requires_grad_(False)
         self.train(self.training)
 
     def learn_words(self, sentences: Iterable[str], *, seed: int = 0) -> list[str]:
@@ -332,13 +315,8 @@ class Retriever(Embedder, nn.Module):
                 rows = tensor[: len(others[name])] if name == _WORD_TABLE else tensor
                 rows.lerp_(others[name], share)
 
-    def _parameters_of(self, part: str) -> list[nn.Parameter]:
-        module = self._part(part)
-        if isinstance(module, nn.Module):
-            return list(module.parameters())
-        return [] if module is None else [module]
-
     def _part(self, name: str) -> Any:
+        """A part in `PARTS`: a module or a parameter; None where the model has none."""
         module: Any = self
         for step in name.split("."):
             module = getattr(module, step, None)
@@ -347,16 +325,13 @@ class Retriever(Embedder, nn.Module):
     def train(self, mode: bool = True) -> "Retriever":
         """As in torch, but frozen parts stay in evaluation mode."""
         super().train(mode)
-        for part in self._frozen:
-            module = self._part(part)
-            if isinstance(module, nn.Module):
-                module.eval()
-        still = self.image_encoder.first_levels(self._frozen_levels)
+        still = [*map(self._part, self._frozen), *self.image_encoder.first_levels(self._frozen_levels)]
         if self._fixed_norms:
             # also those that several processes share, which are of another class
             still += [module for module in self.image_encoder.modules() if hasattr(module, "running_mean")]
         for module in still:
-            module.eval()
+            if isinstance(module, nn.Module):
+                module.eval()
         if self.text_encoder is not None:
             # on other devices asking for the ids would wait for them
             remembers = mode and self.device.type == "cpu" and self.text_encoder.is_fixed
@@ -556,38 +531,31 @@ class Retriever(Embedder, nn.Module):
             FeedbackError: a sentence without any word that the model knows, as in a search; or their numbers differ.
             DataError, ImageError: an image that cannot be read.
         """
-        many = _several(images)
-        several = many or not isinstance(sentences, str | None)
-        image_list: list[Any] | None = None if images is None else list(images) if many else [images]  # type: ignore[arg-type]
-        sentence_list: list[str | None] | None = None
-        if sentences is not None:
-            sentence_list = [sentences] if isinstance(sentences, str | bytes) else list(sentences)
-        if image_list is None and sentence_list is None:
+        if images is None and sentences is None:
             raise FeedbackError("an image, a sentence, or both are needed; neither was given")
-        count = len(image_list if image_list is not None else sentence_list or [])
-        if sentence_list is not None and len(sentence_list) != count:
-            raise FeedbackError(f"{count} images were given with {len(sentence_list)} sentences; one each, please")
+        many, one_text = _several(images), isinstance(sentences, str | bytes | None)
+        several = many or not isinstance(sentences, str | None)
+        sources: list[Any] = list(images) if many else [images]  # type: ignore[arg-type]
+        texts: list[Any] = [sentences] if one_text else list(sentences)  # type: ignore[arg-type]
+        if images is None:
+            sources *= len(texts)
+        if sentences is None:
+            texts *= len(sources)
+        if len(texts) != len(sources):
+            raise FeedbackError(f"{len(sources)} images were given with {len(texts)} sentences; one each, please")
         if not isinstance(batch, int) or batch < 1:
             raise ConfigError(f"batch={batch!r} must be a whole number of at least 1")
-        rows = np.empty((count, self.features), dtype=np.float32)
-        texts = [None] * count if sentence_list is None else sentence_list
-        texts = [
-            None if text is None else readable(self, text, alone=image_list is None or image_list[row] is None)
-            for row, text in enumerate(texts)
-        ]
+        rows = np.empty((len(texts), self.features), dtype=np.float32)
         kinds: dict[tuple[bool, bool], list[int]] = {}
-        for row, text in enumerate(texts):
-            kinds.setdefault((image_list is not None and image_list[row] is not None, text is not None), []).append(row)
+        for row, (source, text) in enumerate(zip(sources, texts, strict=True)):
+            texts[row] = None if text is None else readable(self, text, alone=source is None)
+            kinds.setdefault((source is not None, texts[row] is not None), []).append(row)
         for (has_image, has_text), members in kinds.items():
             for begin in range(0, len(members), batch):
                 part = members[begin : begin + batch]
-                pixels = (
-                    torch.stack([self._fit(image_list[row]) for row in part])
-                    if has_image and image_list is not None
-                    else None
-                )
-                feedback = [str(texts[row]) for row in part] if has_text else None
-                if sentence_list is None and pixels is not None:
+                pixels = torch.stack([self._fit(sources[row]) for row in part]) if has_image else None
+                feedback = [texts[row] for row in part] if has_text else None
+                if sentences is None and pixels is not None:
                     embeddings = self.embed_images(pixels)
                 else:
                     embeddings = self.embed_queries(pixels, feedback)
@@ -673,12 +641,7 @@ class Retriever(Embedder, nn.Module):
             image_encoder = HubImageEncoder.rebuilt(
                 plain["image_network"], config.image_encoder.levels, config.image_encoder.name
             )
-            reads = composer_named(config.composer).reads_words
-            text_encoder = (
-                TextEncoder.rebuilt(config.text_encoder, len(tokenizer), config.dim, plain.get("text_network"))
-                if reads
-                else None
-            )
+            text_encoder = _text_encoder(config, tokenizer, plain.get("text_network"))
             model = cls(config, tokenizer, image_encoder, text_encoder)
             model.load_state_dict(load_file(folder / WEIGHTS))
             for name, weights in model.named_parameters():
@@ -769,6 +732,14 @@ _RELATED = 0.3
 def _is_learned(name: str, tensor: torch.Tensor) -> bool:
     """Whether a tensor is one of the composer's matrices, which are drawn at random where a training begins."""
     return name.startswith("composer.") and tensor.dim() in (2, 4)
+
+
+def _text_encoder(
+    config: RetrieverConfig, tokenizer: Tokenizer, description: Mapping[str, Any] | None = None
+) -> TextEncoder | None:
+    """See `TextEncoder.build`; None where the composer reads no words."""
+    reads = composer_named(config.composer).reads_words
+    return TextEncoder.build(config.text_encoder, len(tokenizer), config.dim, description) if reads else None
 
 
 def _without_folders(config: RetrieverConfig) -> RetrieverConfig:

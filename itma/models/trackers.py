@@ -9,8 +9,7 @@ from typing import Any, ClassVar
 import torch
 from torch import nn
 
-from itma.errors import ConfigError
-from itma.models.composers import NoOptions
+from itma.config import NoOptions, check_ranges
 from itma.registry import Registry
 
 
@@ -70,8 +69,7 @@ class RecurrentOptions:
     """Features of the state that goes from turn to turn."""
 
     def __post_init__(self) -> None:
-        if self.width < 1:
-            raise ConfigError(f"model.tracker_options.width={self.width} must be at least 1")
+        check_ranges(self, "model.tracker_options", at_least_one="width")
 
 
 @register("recurrent")

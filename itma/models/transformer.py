@@ -70,8 +70,7 @@ class Attention(nn.Module):
             scores_BHNN = scores_BHNN.masked_fill(unseen, float("-inf") if softmax else 0.0)
         weights_BHNN = scores_BHNN.softmax(-1) if softmax else scores_BHNN
         mixed_BHNd = self.dropout(weights_BHNN) @ v_BHNd
-        joined: torch.Tensor = self.output(mixed_BHNd.transpose(1, 2).reshape(B, N, D))
-        return joined
+        return self.output(mixed_BHNd.transpose(1, 2).reshape(B, N, D))
 
 
 class Block(nn.Module):
@@ -91,5 +90,4 @@ class Block(nn.Module):
     def forward(self, tokens_BND: torch.Tensor, mask_BN: torch.Tensor | None) -> torch.Tensor:
         """(B, N, D) → the same shape; tokens whose mask is false are not looked at."""
         tokens_BND = tokens_BND + self.dropout(self.attention(self.norm_attention(tokens_BND), mask_BN))
-        changed: torch.Tensor = tokens_BND + self.dropout(self.forward_network(self.norm_forward(tokens_BND)))
-        return changed
+        return tokens_BND + self.dropout(self.forward_network(self.norm_forward(tokens_BND)))

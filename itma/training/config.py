@@ -4,14 +4,12 @@ from dataclasses import dataclass, field
 from math import cos, pi
 from typing import Any, Literal
 
-from itma.config import APPLIES, BELONGS, options_for
+from itma.config import APPLIES, BELONGS, check_ranges, options_for
 from itma.errors import ConfigError, UnknownNameError
 from itma.training.losses import loss_named
 
 METRICS = tuple(f"{part}/recall@{k}" for part in ("validation", "train", "test") for k in (1, 10))
 """What is measured during training, so that it can choose the best checkpoint."""
-_AT_LEAST_ONE = "steps batch per_reference per_family accumulate evaluate_every log_every decay_every".split()
-_NOT_NEGATIVE = "warmup clip chunk augment noise weight_decay seed frozen_levels views".split()
 
 
 @dataclass(frozen=True)
@@ -102,31 +100,22 @@ class TrainConfig:
     """Decides everything random in the run."""
 
     def __post_init__(self) -> None:
-        for name in _AT_LEAST_ONE:
-            if getattr(self, name) < 1:
-                raise ConfigError(f"train.{name}={getattr(self, name)} must be at least 1")
-        for name in _NOT_NEGATIVE:
-            if getattr(self, name) < 0:
-                raise ConfigError(f"train.{name}={getattr(self, name)} must not be negative")
-        if self.start_scale <= 0:
-            raise ConfigError(f"train.start_scale={self.start_scale} must be above 0")
-        if self.learning_rate <= 0 or self.image_encoder_rate < 0:
-            raise ConfigError(
-                f"train.learning_rate={self.learning_rate} must be above 0, "
-                f"train.image_encoder_rate={self.image_encoder_rate} at least 0"
-            )
+        check_ranges(
+            self,
+            "train",
+            at_least_one="steps batch per_reference per_family accumulate evaluate_every log_every decay_every",
+            not_negative="warmup clip chunk augment noise weight_decay seed frozen_levels views image_encoder_rate",
+            above_zero="start_scale learning_rate",
+            shares="crop grounds",
+            below_one="hold_out",
+        )
         what = f"train.loss_options of the loss {self.loss!r}"
         object.__setattr__(self, "loss_options", options_for(loss_named(self.loss).Options, self.loss_options, what))
-        for name, whole in (("crop", "area"), ("grounds", "images")):
-            if not 0 <= getattr(self, name) <= 1:
-                raise ConfigError(f"train.{name}={getattr(self, name)} must be a share of the {whole}, from 0 to 1")
         if self.views and not self.frozen_levels:
             raise ConfigError(
                 f"train.views={self.views} stores what frozen levels make of images, and none is frozen: say how many"
                 " are with train.frozen_levels, or leave train.views out"
             )
-        if not 0 <= self.hold_out < 1:
-            raise ConfigError(f"train.hold_out={self.hold_out} must be a share from 0 to below 1")
         if self.metric not in METRICS:
             raise UnknownNameError("train.metric", self.metric, METRICS)
         if self.batch % self.accumulate or self.batch // self.accumulate < 2:

@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from torch.nn import functional as F
 
+from itma.config import check_ranges
 from itma.data.batching import Batch
 from itma.errors import ConfigError
 from itma.models.retriever import Retriever, load_retriever
@@ -29,10 +30,7 @@ class DistillationOptions:
     """Share of the loss that asks as the teacher does, from 0 to 1; the rest is the classification."""
 
     def __post_init__(self) -> None:
-        if not self.temperature > 0:
-            raise ConfigError(f"train.loss_options.temperature={self.temperature} must be above 0")
-        if not 0 <= self.weight <= 1:
-            raise ConfigError(f"train.loss_options.weight={self.weight} must be a share, from 0 to 1")
+        check_ranges(self, "train.loss_options", above_zero="temperature", shares="weight")
 
 
 @register("distillation")

@@ -76,8 +76,7 @@ def gather(rows: torch.Tensor) -> torch.Tensor:
     Each process then computes the loss of the whole batch. Its gradients count that loss once for every process, which
     the averaging of `DistributedDataParallel` undoes.
     """
-    joined: torch.Tensor = _Gather.apply(rows)  # type: ignore[no-untyped-call]
-    return joined
+    return _Gather.apply(rows)  # type: ignore[no-untyped-call]
 
 
 class SharedBatchNorm(nn.Module):

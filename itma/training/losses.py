@@ -11,8 +11,8 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from itma.config import NoOptions, check_ranges
 from itma.data.batching import Batch
-from itma.errors import ConfigError
 from itma.registry import Registry
 
 
@@ -44,11 +44,6 @@ class LossBatch:
         return self.scale**2 * self.queries @ images.T
 
 
-@dataclass(frozen=True)
-class NoOptions:
-    """Options of a loss that has none."""
-
-
 class Loss(nn.Module):
     """One number of a batch, smaller where queries are nearer to their targets than to other images.
 
@@ -61,17 +56,14 @@ class Loss(nn.Module):
 
     Options: ClassVar[type] = NoOptions
     """The frozen dataclass of this loss's own options."""
+    reads_references: bool = False
+    """Whether it looks at `LossBatch.references`, which cost a pass through the composer."""
     reads_aspects: bool = False
     """Whether it looks at `LossBatch.aspects`, which only some data have."""
 
     def __init__(self, options: Any = None) -> None:
         super().__init__()
         self.options = self.Options() if options is None else options
-
-    @property
-    def reads_references(self) -> bool:
-        """Whether it looks at `LossBatch.references`, which cost a pass through the composer."""
-        return False
 
     def extras(self, batch: Batch, device: torch.device) -> tuple[torch.Tensor, ...]:
         """What it makes of the images and sentences themselves, before they are embedded; without gradient.
@@ -117,8 +109,7 @@ class ClassificationOptions:
     al. 2021, arXiv:2103.00020, figure 3) and Pic2Word's."""
 
     def __post_init__(self) -> None:
-        if not 0 <= self.drop_worst < 1:
-            raise ConfigError(f"drop_worst={self.drop_worst} must be a share of the rows, from 0 to below 1")
+        check_ranges(self, "train.loss_options", below_one="drop_worst")
 
 
 @dataclass(frozen=True)
@@ -132,8 +123,7 @@ class GradedOptions(ClassificationOptions):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.weight < 0 or self.changed < 0:
-            raise ConfigError(f"weight={self.weight} and changed={self.changed} must not be negative")
+        check_ranges(self, "train.loss_options", not_negative="weight changed")
 
 
 @register("classification")
@@ -142,10 +132,9 @@ class Classification(Loss):
 
     Options = ClassificationOptions
 
-    @property
-    def reads_references(self) -> bool:
-        """See `Loss`."""
-        return bool(self.options.reference_negatives)
+    def __init__(self, options: Any = None) -> None:
+        super().__init__(options)
+        self.reads_references = self.options.reference_negatives
 
     def forward(self, batch: LossBatch) -> torch.Tensor:
         """See `Loss`."""
@@ -181,8 +170,7 @@ class Graded(Classification):
             others=batch.aspects,
             changed=self.options.changed,
         )
-        total: torch.Tensor = super().forward(batch) + self.options.weight * rest
-        return total
+        return super().forward(batch) + self.options.weight * rest
 
 
 @register("soft-triplet")

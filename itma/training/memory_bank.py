@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from itma.errors import ConfigError
+from itma.config import check_ranges
 from itma.training.losses import Loss, LossBatch, batch_classification, register
 
 
@@ -22,8 +22,7 @@ class MemoryBankOptions:
     """Targets of earlier batches that are remembered; the oldest are forgotten first."""
 
     def __post_init__(self) -> None:
-        if self.size < 1:
-            raise ConfigError(f"train.loss_options.size={self.size} must be at least 1")
+        check_ranges(self, "train.loss_options", at_least_one="size")
 
 
 @register("memory-bank")

@@ -1,5 +1,5 @@
 """(image features, word features) → query embedding; one module per published method, known by name."""
 
-from itma.models.composers.base import REGISTRY, Composer, FeatureShapes, NoOptions, composer_named, register
+from itma.models.composers.base import REGISTRY, Composer, FeatureShapes, composer_named, register
 
-__all__ = ["REGISTRY", "Composer", "FeatureShapes", "NoOptions", "composer_named", "register"]
+__all__ = ["REGISTRY", "Composer", "FeatureShapes", "composer_named", "register"]

@@ -7,6 +7,7 @@ from typing import ClassVar
 import torch
 from torch import nn
 
+from itma.config import NoOptions
 from itma.data.tokenizer import Tokenizer, Tokens
 from itma.models.text_encoders.base import TextEncoder, Words
 from itma.registry import Registry
@@ -33,11 +34,6 @@ class FeatureShapes:
     """What turns sentences into tokens."""
 
 
-@dataclass(frozen=True)
-class NoOptions:
-    """Options of a composer that has none."""
-
-
 class Composer(nn.Module):
     """Joins a reference's feature maps and a sentence's words into one embedding (not yet of unit length).
 
@@ -61,8 +57,7 @@ class Composer(nn.Module):
 
     def read(self, text_encoder: TextEncoder, tokens: Tokens, maps: Maps | None) -> Words:
         """What the text encoder makes of the feedback, with the references' feature maps where there are any."""
-        words: Words = text_encoder(tokens)
-        return words
+        return text_encoder(tokens)
 
     def own_loss(self, maps: Maps, words: Words | None, queries: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
         """A further loss of a training batch, a scalar, which a catalogue knows nothing of.
@@ -96,21 +91,19 @@ class Composer(nn.Module):
         raise NotImplementedError
 
 
+_NAMES = (
+    "artemis combiner composeae cosmo film itma maaf-output-token maaf-two-stream mrn pic2word image-only words-only "
+    "add concat relationship rtic tirg tirg-last-map sum val"
+)
 _MODULES = {
-    **{name: name for name in ("artemis", "combiner", "composeae", "cosmo", "film", "itma")},
-    "maaf": "maaf-output-token maaf-two-stream",
-    **{name: name for name in ("mrn", "pic2word")},
-    "simple": "image-only words-only add concat",
-    **{name: name for name in ("relationship", "rtic")},
-    "tirg": "tirg tirg-last-map",
-    "weighted_sum": "sum",
-    "val": "val",
+    **dict.fromkeys(("maaf-output-token", "maaf-two-stream"), "maaf"),
+    **dict.fromkeys(("image-only", "words-only", "add", "concat"), "simple"),
+    "tirg-last-map": "tirg",
+    "sum": "weighted_sum",
 }
-"""Module → the composers in it."""
+"""Composer → the module that has it, where that is not called as it is."""
 REGISTRY: Registry[type[Composer]] = Registry(
-    "composer",
-    Composer,
-    {name: f"{__package__}.{module}" for module, names in _MODULES.items() for name in names.split()},
+    "composer", Composer, {name: f"{__package__}.{_MODULES.get(name, name)}" for name in _NAMES.split()}
 )
 """Composer by name."""
 register = REGISTRY.register
@@ -130,5 +123,4 @@ class PooledImage(nn.Module):
 
     def forward(self, maps: Maps) -> torch.Tensor:
         """Feature maps → (images, dim)."""
-        pooled: torch.Tensor = self.output(maps[-1].mean((2, 3)))
-        return pooled
+        return self.output(maps[-1].mean((2, 3)))

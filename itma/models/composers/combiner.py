@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from itma.errors import ConfigError
+from itma.config import check_ranges
 from itma.models.composers.base import FeatureShapes, register
 from itma.models.composers.simple import PooledComposer
 
@@ -31,8 +31,7 @@ class CombinerOptions:
     """Share dropped after every hidden layer while training."""
 
     def __post_init__(self) -> None:
-        if min(self.projection, self.hidden) < 1 or not 0 <= self.dropout < 1:
-            raise ConfigError(f"{self}: projection and hidden must be ≥ 1 and dropout in [0, 1)")
+        check_ranges(self, "model.options", at_least_one="projection hidden", below_one="dropout")
 
 
 @register("combiner")
@@ -53,8 +52,7 @@ class Combiner(PooledComposer):
         """See `PooledComposer`."""
         both = torch.cat([self.text_projection(sentence_BD), self.image_projection(image_BD)], 1)
         gate_B1 = self.gate(both)
-        composed: torch.Tensor = self.residual(both) + gate_B1 * sentence_BD + (1 - gate_B1) * image_BD
-        return composed
+        return self.residual(both) + gate_B1 * sentence_BD + (1 - gate_B1) * image_BD
 
 
 def _layer(features: int, width: int, dropout: float) -> nn.Sequential:

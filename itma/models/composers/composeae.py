@@ -13,7 +13,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from itma.errors import ConfigError
+from itma.config import check_ranges
 from itma.models.composers.base import FeatureShapes, register
 from itma.models.composers.simple import PooledComposer
 
@@ -35,8 +35,7 @@ class ComposeAeOptions:
     """Share of the image's features dropped while training (published: 0.5)."""
 
     def __post_init__(self) -> None:
-        if not 0 <= self.dropout < 1:
-            raise ConfigError(f"model.options.dropout={self.dropout} must be in [0, 1)")
+        check_ranges(self, "model.options", below_one="dropout")
 
 
 @register("composeae")
@@ -60,8 +59,7 @@ class ComposeAe(PooledComposer):
         lengths_BD, angles_BD, real_BD, imaginary_BD = self.turn_locally(image_BD, sentence_BD)
         rows_B5D = torch.stack([lengths_BD, angles_BD, image_BD, real_BD, imaginary_BD], 1)
         maxima = F.adaptive_max_pool1d(self.convolution(rows_B5D), CELLS).flatten(1)
-        composed: torch.Tensor = self.weights[0] * self.local_mapping(maxima) + self.weights[1] * whole_BD
-        return composed
+        return self.weights[0] * self.local_mapping(maxima) + self.weights[1] * whole_BD
 
 
 class _Turn(nn.Module):

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
+from itma.config import check_ranges
 from itma.errors import ConfigError
 from itma.models.composers.base import FeatureShapes, Maps, register
 from itma.models.composers.simple import PooledComposer
@@ -30,8 +31,7 @@ class CosmoOptions:
     """Attention heads of the content modulator (published: 8)."""
 
     def __post_init__(self) -> None:
-        if self.heads < 1:
-            raise ConfigError(f"model.options.heads={self.heads} must be at least 1")
+        check_ranges(self, "model.options", at_least_one="heads")
 
 
 @register("cosmo")
@@ -85,8 +85,7 @@ class ContentAttention(nn.Module):
         text_Bh1d = self.text(sentence_BD).view(B, self.heads, 1, d)
         text_Bh1N = text_Bh1d @ self._parts(map_BCHW)
         weights_BhNN = (among_BhNN / d**0.5).softmax(3) + (text_Bh1N / d**0.5).softmax(3)
-        mixed: torch.Tensor = self.output((values_BhdN @ weights_BhNN.transpose(2, 3)).reshape(B, C, H, W))
-        return mixed
+        return self.output((values_BhdN @ weights_BhNN.transpose(2, 3)).reshape(B, C, H, W))
 
     def _parts(self, map_BCHW: torch.Tensor) -> torch.Tensor:
         B, C, H, W = map_BCHW.shape

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from itma.errors import ConfigError
+from itma.config import check_ranges
 from itma.models.composers.base import FeatureShapes, Maps, register
 from itma.models.composers.simple import PooledComposer
 from itma.models.text_encoders.base import Words
@@ -30,8 +30,7 @@ class FilmOptions:
     """Residual blocks that the sentence modulates, one after the other (published: 4)."""
 
     def __post_init__(self) -> None:
-        if self.blocks < 1:
-            raise ConfigError(f"model.options.blocks={self.blocks} must be at least 1")
+        check_ranges(self, "model.options", at_least_one="blocks")
 
 
 @register("film")

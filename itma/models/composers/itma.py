@@ -11,6 +11,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from itma.config import check_ranges
 from itma.errors import ConfigError
 from itma.models.composers.base import Composer, FeatureShapes, Maps, register
 from itma.models.embedder import unit
@@ -19,12 +20,8 @@ from itma.models.transformer import AttentionKind, Block, LayerNorm, sequence_si
 
 
 @dataclass(frozen=True)
-class ItmaOptions:
-    """ITMA's own options.
-
-    >>> ItmaOptions(blocks=1, attention="identity").heads
-    8
-    """
+class TransformerOptions:
+    """What the composers over a Transformer have in common."""
 
     blocks: int = 1
     """Transformer encoder layers."""
@@ -33,7 +30,22 @@ class ItmaOptions:
     width: int = 256
     """Hidden features of each layer's feed-forward network."""
     attention: AttentionKind = "softmax"
-    """`identity` leaves the scaled scores as they are, masked entries 0 (the published CSS recipe)."""
+    """`identity` leaves the scaled scores as they are, masked entries 0 (ITMA's published CSS recipe)."""
+    dropout: float = 0.0
+    """Share dropped after attention and inside the feed-forward network; the published recipes use 0.1."""
+
+    def __post_init__(self) -> None:
+        check_ranges(self, "model.options", at_least_one="blocks heads width", below_one="dropout")
+
+
+@dataclass(frozen=True)
+class ItmaOptions(TransformerOptions):
+    """ITMA's own options.
+
+    >>> ItmaOptions(blocks=1, attention="identity").heads
+    8
+    """
+
     positions: Literal["none", "sinusoidal", "learned", "sequence"] = "learned"
     """What is added to tell a token's place. `sinusoidal` and `learned` tell each image token its row and column,
     `learned` by one table for each level; `sequence` numbers all tokens through, words too (MAAF's code)."""
@@ -51,14 +63,10 @@ class ItmaOptions:
     """Share of an image's embedding, from 0 to 1, that is how strongly the last level's channels answer anywhere in it,
     as the image encoder has it from its pretraining; the rest is what the Transformer makes. An image alone is compared
     by both; a query with words by the rest only. Of images unlike those of the training it finds more of the kind."""
-    dropout: float = 0.0
-    """Share dropped after attention and inside the feed-forward network; the published recipes use 0.1."""
 
     def __post_init__(self) -> None:
-        if min(self.blocks, self.heads, self.width) < 1 or not 0 <= self.dropout < 1:
-            raise ConfigError(f"{self}: blocks, heads and width must be ≥ 1 and dropout in [0, 1)")
-        if not 0 <= self.look < 1:
-            raise ConfigError(f"model.options.look={self.look} must be at least 0 and less than 1")
+        super().__post_init__()
+        check_ranges(self, "model.options", below_one="look")
 
 
 @register("itma")
@@ -122,7 +130,7 @@ class Itma(Composer):
         return keep_BD * reference_BD + (1 - keep_BD) * changed_BD
 
     def _embed(self, maps: Maps | None, words: Words | None, *, transform: bool = True) -> torch.Tensor:
-        cells = [] if maps is None else self._cells(maps)
+        cells = [] if maps is None else cells_of(maps, self.projections, self.positions)
         tokens_BND = torch.cat([*cells, *([] if words is None else [words.features_BTD])], 1)
         mask_BN = None
         if words is not None:
@@ -138,9 +146,6 @@ class Itma(Composer):
                 tokens_BND = block(tokens_BND, mask_BN)
             tokens_BND = self.norm(tokens_BND)
         return self._pool(tokens_BND, [level.shape[1] for level in cells], words)
-
-    def _cells(self, maps: Maps) -> list[torch.Tensor]:
-        return cells_of(maps, self.projections, self.positions)
 
     def _pool(self, tokens_BND: torch.Tensor, sizes: Sequence[int], words: Words | None) -> torch.Tensor:
         """The mean of the cells, see `ItmaOptions.pool`; with words, the mean of that and the words' mean."""

@@ -16,35 +16,21 @@ from torch import nn
 
 from itma.errors import ConfigError
 from itma.models.composers.base import Composer, FeatureShapes, Maps, register
-from itma.models.composers.itma import cells_of, projections_and_positions
+from itma.models.composers.itma import TransformerOptions, cells_of, projections_and_positions
 from itma.models.text_encoders.base import Words
-from itma.models.transformer import Attention, AttentionKind, Block, LayerNorm
+from itma.models.transformer import Attention, Block, LayerNorm
 
 
 @dataclass(frozen=True)
-class MaafOptions:
+class MaafOptions(TransformerOptions):
     """What both forms have in common.
 
     >>> MaafOptions(blocks=2).heads
     8
     """
 
-    blocks: int = 1
-    """Layers of the Transformer."""
-    heads: int = 8
-    """Attention heads of each layer, at least 1."""
-    width: int = 256
-    """Hidden features of each feed-forward network."""
-    attention: AttentionKind = "softmax"
-    """`identity` leaves the scaled scores as they are, masked entries 0."""
     positions: Literal["none", "sinusoidal", "learned"] = "learned"
     """What is added to tell each cell its row and column; `learned` by one table for each level."""
-    dropout: float = 0.0
-    """Share dropped after attention and inside the feed-forward networks (published: 0.1)."""
-
-    def __post_init__(self) -> None:
-        if min(self.blocks, self.heads, self.width) < 1 or not 0 <= self.dropout < 1:
-            raise ConfigError(f"{self}: blocks, heads and width must be ≥ 1 and dropout in [0, 1)")
 
 
 STEPS = ("xxx", "mmm", "xmm", "mxx", "xff", "mff", "xmm.mxx")
@@ -209,5 +195,4 @@ class OutputToken(Composer):
             mask_BN = torch.cat([first, words.mask_BT], 1)
         for block in self.blocks:
             tokens_BND = block(tokens_BND, mask_BN)
-        embedded: torch.Tensor = self.norm(tokens_BND)[:, 0]
-        return embedded
+        return self.norm(tokens_BND)[:, 0]

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from itma.errors import ConfigError
+from itma.config import check_ranges
 from itma.models.composers.base import FeatureShapes, register
 from itma.models.composers.simple import PooledComposer
 
@@ -28,11 +28,7 @@ class MrnOptions:
     """Share dropped before every linear map while training."""
 
     def __post_init__(self) -> None:
-        if self.blocks < 1 or not 0 <= self.dropout < 1:
-            raise ConfigError(
-                f"model.options.blocks={self.blocks} must be at least 1 and model.options.dropout={self.dropout} in "
-                "[0, 1)"
-            )
+        check_ranges(self, "model.options", at_least_one="blocks", below_one="dropout")
 
 
 @register("mrn")
@@ -64,5 +60,4 @@ class _Block(nn.Module):
         self.image = nn.Sequential(linear(), nn.Tanh(), linear(), nn.Tanh())
 
     def forward(self, image_BD: torch.Tensor, text_BD: torch.Tensor) -> torch.Tensor:
-        joined: torch.Tensor = self.shortcut(text_BD) + self.text(text_BD) * self.image(image_BD)
-        return joined
+        return self.shortcut(text_BD) + self.text(text_BD) * self.image(image_BD)

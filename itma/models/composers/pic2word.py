@@ -19,9 +19,11 @@ from typing import Literal
 import torch
 from torch import nn
 
+from itma.config import check_ranges
 from itma.data.tokenizer import Tokenizer, Tokens
 from itma.errors import ConfigError
-from itma.models.composers.base import Composer, FeatureShapes, Maps, PooledImage, register
+from itma.models.composers.base import FeatureShapes, Maps, register
+from itma.models.composers.simple import PooledComposer
 from itma.models.text_encoders.base import TextEncoder, Words
 
 BEFORE, AFTER = "a photo of", ","
@@ -47,25 +49,23 @@ class Pic2WordOptions:
     target by the reference's word and the feedback."""
 
     def __post_init__(self) -> None:
-        if min(self.hidden, self.layers) < 1 or not 0 <= self.dropout < 1:
-            raise ConfigError(f"{self}: hidden and layers must be ≥ 1 and dropout in [0, 1)")
+        check_ranges(self, "model.options", at_least_one="hidden layers", below_one="dropout")
 
 
 @register("pic2word")
-class Pic2Word(Composer):
+class Pic2Word(PooledComposer):
     """The embedding of a sentence in which one word is the reference."""
 
     Options = Pic2WordOptions
     adds_words = 10
 
     def __init__(self, options: Pic2WordOptions, shapes: FeatureShapes) -> None:
-        super().__init__()
+        super().__init__(options, shapes)
         if shapes.text_encoder is None or shapes.tokenizer is None:
             raise ConfigError("the composer pic2word needs to know the text encoder and its tokenizer")
         self.learns_alone = options.learns == "images"
         self.tokenizer: Tokenizer = shapes.tokenizer
         self._check_room(shapes.text_encoder.longest)
-        self.image = PooledImage(shapes)
         widths = [shapes.dim, *[options.hidden] * options.layers]
         hidden = (
             nn.Sequential(nn.Linear(width, options.hidden), nn.Dropout(options.dropout), nn.ReLU())
@@ -80,11 +80,6 @@ class Pic2Word(Composer):
                 f"model.text_encoder.max_words={self.tokenizer.max_words}: the text encoder reads at most {longest} "
                 f"tokens, of which pic2word adds {added}; give at most {longest - added}"
             )
-
-    def embed_images(self, maps: Maps) -> torch.Tensor:
-        """See `Composer`."""
-        images: torch.Tensor = self.image(maps)
-        return images
 
     def embed_queries(self, maps: Maps | None, words: Words | None) -> torch.Tensor:
         """See `Composer`. An image without a sentence is what it is in the gallery."""

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from itma.errors import ConfigError
+from itma.config import check_ranges
 from itma.models.composers.base import FeatureShapes, Maps, register
 from itma.models.composers.simple import PooledComposer
 from itma.models.text_encoders.base import Words
@@ -37,8 +37,7 @@ class RelationshipOptions:
     """Share dropped before the last linear map while training."""
 
     def __post_init__(self) -> None:
-        if min(self.width, self.pair_layers, self.layers) < 1 or not 0 <= self.dropout < 1:
-            raise ConfigError(f"{self}: width, pair_layers and layers must be ≥ 1 and dropout in [0, 1)")
+        check_ranges(self, "model.options", at_least_one="width pair_layers layers", below_one="dropout")
 
 
 @register("relationship")
@@ -67,5 +66,4 @@ class Relationship(PooledComposer):
         cells_BNC = maps[-1].flatten(2).transpose(1, 2)
         pairs_BNNE = self.one(cells_BNC)[:, :, None] + self.other(cells_BNC)[:, None, :]
         pairs_BNNE = self.pair(pairs_BNNE + self.text(words.sentence_BD)[:, None, None])
-        joined: torch.Tensor = self.whole(pairs_BNNE.mean((1, 2)))
-        return joined
+        return self.whole(pairs_BNNE.mean((1, 2)))

@@ -19,7 +19,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from itma.errors import ConfigError
+from itma.config import check_ranges
 from itma.models.composers.base import FeatureShapes, Maps, register
 from itma.models.composers.simple import PooledComposer
 from itma.models.text_encoders.base import Words
@@ -43,13 +43,14 @@ class RticOptions:
     """How much all neighbours of a node together count beside itself (published: 0.25)."""
 
     def __post_init__(self) -> None:
-        if self.blocks < 1:
-            raise ConfigError(f"model.options.blocks={self.blocks} must be at least 1")
-        if self.graph < 0 or not 0 < self.neighbours <= 1 or self.sharing < 0:
-            raise ConfigError(
-                f"model.options.graph={self.graph} and sharing={self.sharing} must not be negative, and "
-                f"neighbours={self.neighbours} a share above 0 and up to 1"
-            )
+        check_ranges(
+            self,
+            "model.options",
+            at_least_one="blocks",
+            not_negative="graph sharing",
+            shares="neighbours",
+            above_zero="neighbours",
+        )
 
 
 class ErrorEncoding(nn.Module):
@@ -70,8 +71,7 @@ class ErrorEncoding(nn.Module):
         gate_BD = self.gate(error_BD)
         for block in self.errors:
             error_BD = error_BD + block(error_BD)
-        composed: torch.Tensor = gate_BD * image_BD + (1 - gate_BD) * error_BD
-        return composed
+        return gate_BD * image_BD + (1 - gate_BD) * error_BD
 
 
 @register("rtic")
@@ -93,8 +93,7 @@ class Rtic(PooledComposer):
 
     def compose(self, image_BD: torch.Tensor, sentence_BD: torch.Tensor) -> torch.Tensor:
         """See `PooledComposer`."""
-        composed: torch.Tensor = self.composition(image_BD, sentence_BD)
-        return composed
+        return self.composition(image_BD, sentence_BD)
 
     def own_loss(self, maps: Maps, words: Words | None, queries: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
         """See `Composer`: the graph branch's loss times its weight."""

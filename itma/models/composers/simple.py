@@ -16,8 +16,7 @@ class PooledComposer(Composer):
 
     def embed_images(self, maps: Maps) -> torch.Tensor:
         """See `Composer`."""
-        images: torch.Tensor = self.image(maps)
-        return images
+        return self.image(maps)
 
     def join(self, maps: Maps, words: Words) -> torch.Tensor:
         """See `Composer`."""
@@ -78,5 +77,4 @@ class Concatenation(PooledComposer):
 
     def compose(self, image_BD: torch.Tensor, sentence_BD: torch.Tensor) -> torch.Tensor:
         """See `PooledComposer`."""
-        composed: torch.Tensor = self.network(torch.cat([image_BD, sentence_BD], 1))
-        return composed
+        return self.network(torch.cat([image_BD, sentence_BD], 1))

@@ -3,7 +3,7 @@
 import torch
 from torch import nn
 
-from itma.models.composers.base import Composer, FeatureShapes, Maps, PooledImage, register
+from itma.models.composers.base import FeatureShapes, Maps, PooledImage, register
 from itma.models.composers.simple import PooledComposer
 from itma.models.text_encoders.base import Words
 
@@ -28,12 +28,11 @@ class Tirg(PooledComposer):
         """See `PooledComposer`."""
         both = torch.cat([image_BD, sentence_BD], 1)
         gated_BD = torch.sigmoid(self.gate(both)) * image_BD
-        composed: torch.Tensor = self.weights[0] * gated_BD + self.weights[1] * self.residual(both)
-        return composed
+        return self.weights[0] * gated_BD + self.weights[1] * self.residual(both)
 
 
 @register("tirg-last-map")
-class TirgLastMap(Composer):
+class TirgLastMap(PooledComposer):
     """TIRG on the cells of the last feature map, with 3×3 convolutions; pooled afterwards.
 
     The paper changes the last convolution's features for CSS, where place matters (section 3.2). Gate and residual are
@@ -41,7 +40,7 @@ class TirgLastMap(Composer):
     """
 
     def __init__(self, options: object, shapes: FeatureShapes) -> None:
-        super().__init__()
+        nn.Module.__init__(self)  # the image's layer draws its weights last, as it always did
         channels = shapes.channels[-1]
         both = channels + shapes.dim
         self.weights = nn.Parameter(torch.tensor(START))
@@ -55,11 +54,6 @@ class TirgLastMap(Composer):
             for _ in range(2)
         )
         self.image = PooledImage(shapes)
-
-    def embed_images(self, maps: Maps) -> torch.Tensor:
-        """See `Composer`."""
-        images: torch.Tensor = self.image(maps)
-        return images
 
     def join(self, maps: Maps, words: Words) -> torch.Tensor:
         """See `Composer`."""

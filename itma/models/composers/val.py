@@ -17,6 +17,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from itma.config import check_ranges
 from itma.errors import ConfigError
 from itma.models.composers.base import Composer, FeatureShapes, Maps, register
 from itma.models.text_encoders.base import Words
@@ -38,11 +39,7 @@ class ValOptions:
     """Share of the attention dropped while training (published: 0.1)."""
 
     def __post_init__(self) -> None:
-        if self.heads < 1 or not 0 <= self.dropout < 1:
-            raise ConfigError(
-                f"model.options.heads={self.heads} must be at least 1 and model.options.dropout={self.dropout} in "
-                "[0, 1)"
-            )
+        check_ranges(self, "model.options", at_least_one="heads", below_one="dropout")
 
 
 @register("val")
@@ -120,5 +117,4 @@ class CompositeTransformer(nn.Module):
         mixed_BhdN = v_BhdN @ self.dropout(weights_BhNN).transpose(2, 3)
         changed_BCHW = self.output(mixed_BhdN.reshape(B, C, H, W))
         gated_BCHW = channels_BC11 * cells_B1HW * map_BCHW
-        composed: torch.Tensor = self.weights[0] * gated_BCHW + self.weights[1] * changed_BCHW
-        return composed
+        return self.weights[0] * gated_BCHW + self.weights[1] * changed_BCHW

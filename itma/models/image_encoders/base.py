@@ -136,8 +136,7 @@ class ImageEncoder(nn.Module):
             ConfigError: the encoder cannot be parted there.
         """
         self.first_levels(frozen)
-        maps: list[torch.Tensor] = self(images)
-        return maps
+        return self(images)
 
     def finish(self, begun: Sequence[torch.Tensor], frozen: int) -> list[torch.Tensor]:
         """What `begin` made → each level's map."""

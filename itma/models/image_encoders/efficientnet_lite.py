@@ -86,8 +86,7 @@ class Classifier(nn.Module):
 
     def forward(self, map_BCHW: torch.Tensor) -> torch.Tensor:
         """The last stage's map (images, channels, rows, columns) → logits (images, 1000)."""
-        logits: torch.Tensor = self.output(self.head(map_BCHW).mean((2, 3)))
-        return logits
+        return self.output(self.head(map_BCHW).mean((2, 3)))
 
 
 class _Unit(nn.Module):

@@ -355,7 +355,7 @@ class ClipImageEncoder(HubImageEncoder):
         inner = getattr(tower, "vision_model", tower)
         settings, layers = tower.config, len(inner.encoder.layers)
         self._layers: int = getattr(settings, "whole_layers", layers)
-        _check_levels(levels, self._layers + 1, f", of which {self._layers + 1} is the image's embedding")
+        _check_levels(levels, self._layers + 1, embeds=True)
         self.levels, self.network = tuple(levels), tower
         self.embeds = self._layers + 1 in levels
         if not self.embeds:
@@ -419,11 +419,10 @@ def _tower_of(config: "PretrainedConfig | Mapping[str, Any]") -> type[ClipImageE
     return towers.get(kind.removesuffix("_vision_model"))
 
 
-def _check_levels(levels: Sequence[int], most: int, note: str = "") -> None:
+def _check_levels(levels: Sequence[int], most: int, *, embeds: bool = False) -> None:
     if max(levels) > most:
-        raise ConfigError(
-            f"model.image_encoder.levels={tuple(levels)}: this image encoder has the levels 1 to {most}{note}"
-        )
+        all_levels = f"1 to {most - 1}, and {most} for the image's embedding" if embeds else f"1 to {most}"
+        raise ConfigError(f"model.image_encoder.levels={tuple(levels)}: this image encoder has the levels {all_levels}")
 
 
 def _fill(

@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Literal, NamedTuple
 import torch
 from torch import nn
 
-from itma.config import APPLIES
+from itma.config import APPLIES, check_ranges
 from itma.data.tokenizer import MAX_WORDS, Tokenizer, Tokens
 from itma.errors import ConfigError
 from itma.models import pretrained
@@ -56,8 +56,7 @@ class TextEncoderConfig:
     """Longer sentences are cut after so many tokens."""
 
     def __post_init__(self) -> None:
-        if min(self.width, self.layers, self.heads, self.max_words) < 1 or not 0 <= self.dropout < 1:
-            raise ConfigError(f"{self}: width, layers, heads and max_words must be ≥ 1 and dropout in [0, 1)")
+        check_ranges(self, "model.text_encoder", at_least_one="width layers heads max_words", below_one="dropout")
         REGISTRY.find(self.kind).check(self)
 
     @property
@@ -99,8 +98,8 @@ class Words(NamedTuple):
 class TextEncoder(nn.Module):
     """A text network and a linear map to `dim` features, which is left out where the network has as many already.
 
-    Make one with `TextEncoder.build` or, from a saved model, with `TextEncoder.rebuilt`. One of your own sets
-    `embedding` and `output` and has `read`, or `encode` where it does not begin with vectors.
+    Make one with `TextEncoder.build`. One of your own sets `embedding` and `output` and has `read`, or `encode` where
+    it does not begin with vectors.
 
     Args:
         config: the settings of text encoders, of which it uses those that it has a use for.
@@ -123,24 +122,20 @@ class TextEncoder(nn.Module):
     """What a training keeps of a network that it does not change, see `Retriever.train`."""
 
     @classmethod
-    def build(cls, config: TextEncoderConfig, vocabulary: int, dim: int) -> "TextEncoder":
+    def build(
+        cls, config: TextEncoderConfig, vocabulary: int, dim: int, description: Mapping[str, Any] | None = None
+    ) -> "TextEncoder":
         """A new network, with the weights that `config` names where it is pretrained.
 
         Args:
             config: which network.
             vocabulary: number of token ids.
             dim: features of a word in the answer.
+            description: of a saved pretrained network, which comes from it, to be filled by `load_state_dict`.
 
         Raises:
             ConfigError, DataError: a pretrained network that is not there, or that lacks weights.
         """
-        return REGISTRY.find(config.kind).open(config, dim, vocabulary)
-
-    @classmethod
-    def rebuilt(
-        cls, config: TextEncoderConfig, vocabulary: int, dim: int, description: Mapping[str, Any] | None
-    ) -> "TextEncoder":
-        """As `build`, but a pretrained network comes from its `description`, to be filled by `load_state_dict`."""
         return REGISTRY.find(config.kind).open(config, dim, vocabulary, description)
 
     @classmethod
@@ -279,8 +274,7 @@ class _Lstm(TextEncoder):
 
     def read(self, vectors_BTC: torch.Tensor, mask_BT: torch.Tensor) -> torch.Tensor:
         """See `TextEncoder`. Padding stands last, so no word sees it."""
-        words_BTC: torch.Tensor = self.network(vectors_BTC)[0]
-        return words_BTC
+        return self.network(vectors_BTC)[0]
 
 
 @register("embeddings")
@@ -327,8 +321,7 @@ class _Transformer(TextEncoder):
         attention_mask_BT = _somewhere(mask_BT)
         for block in self.network:
             words_BTC = block(words_BTC, attention_mask_BT)
-        normed: torch.Tensor = self.norm(words_BTC)
-        return normed
+        return self.norm(words_BTC)
 
 
 @register("pretrained")
@@ -372,25 +365,20 @@ class _Pretrained(TextEncoder):
     @property
     def table(self) -> nn.Module:
         """See `TextEncoder`."""
-        table: nn.Module = self.network.get_input_embeddings()
-        return table
+        return self.network.get_input_embeddings()
 
     def read(self, vectors_BTC: torch.Tensor, mask_BT: torch.Tensor) -> torch.Tensor:
         """See `TextEncoder`. CLIP's tower takes no vectors as a whole, its layers do."""
         attention_mask_BT = _somewhere(mask_BT)
         if not self.reads_last:
-            encoded: torch.Tensor = self.network(
-                inputs_embeds=vectors_BTC, attention_mask=attention_mask_BT.long()
-            ).last_hidden_state
-            return encoded
+            return self.network(inputs_embeds=vectors_BTC, attention_mask=attention_mask_BT.long()).last_hidden_state
         tower = self.network.text_model
         earlier_TT = torch.ones(mask_BT.shape[1], mask_BT.shape[1], dtype=torch.bool, device=mask_BT.device).tril()
         words_BTC = tower.encoder(
             inputs_embeds=tower.embeddings(inputs_embeds=vectors_BTC),
             attention_mask=earlier_TT & attention_mask_BT[:, None, None, :],
         ).last_hidden_state
-        projected: torch.Tensor = self.network.text_projection(tower.final_layer_norm(words_BTC))
-        return projected
+        return self.network.text_projection(tower.final_layer_norm(words_BTC))
 
 
 class _Siglip(_Pretrained):
@@ -415,8 +403,7 @@ class _Siglip(_Pretrained):
         words_BLC = self.network.encoder(
             inputs_embeds=self.network.embeddings(inputs_embeds=vectors_BLC)
         ).last_hidden_state
-        headed: torch.Tensor = self.network.head(self.network.final_layer_norm(words_BLC))
-        return headed
+        return self.network.head(self.network.final_layer_norm(words_BLC))
 
     def _words(self, features_BTC: torch.Tensor, mask_BT: torch.Tensor) -> Words:
         words_BLD = self.output(features_BTC)
