@@ -37,7 +37,7 @@ from itma.errors import (
 from itma.export.runtime import OnnxRetriever
 from itma.export.runtimes import open_model
 from itma.io import check_path, check_writable, free_folder
-from itma.models.checkpoint import checkpoint_folder, weights_sum
+from itma.models.checkpoint import RUN, checkpoint_folder, weights_sum
 from itma.models.hub_names import hub_name
 from itma.models.provenance import checkpoint_choice, read_provenance, show_name
 from itma.models.retriever import Retriever, RetrieverConfig
@@ -50,7 +50,6 @@ from itma.retrieval.request import IndexOptions, SearchRequest, takes, value_of
 from itma.training.config import TrainConfig
 from itma.training.presets import OVER_TOWERS, preset_for, preset_named, with_composer
 from itma.training.run import (
-    RUN,
     forget,
     has_checkpoint,
     last_step,

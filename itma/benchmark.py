@@ -17,11 +17,12 @@ from itma.errors import ConfigError, ItmaError, RunError, StorageError
 from itma.evaluation.comparison import Comparison, Cost, compare
 from itma.evaluation.runs import summarise
 from itma.io import check_writable, write_text
+from itma.models.checkpoint import RUN
 from itma.models.composers import REGISTRY as COMPOSERS
 from itma.models.retriever import Retriever
 from itma.sharing import share_results
 from itma.training.loop import TrainingInterrupted
-from itma.training.run import RUN, has_checkpoint, is_finished, read_metrics, read_settings
+from itma.training.run import has_checkpoint, is_finished, read_metrics, read_settings
 
 log = logging.getLogger(__name__)
 

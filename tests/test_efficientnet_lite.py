@@ -267,7 +267,7 @@ def test_a_part_below_the_first_stage_is_refused() -> None:
 
 
 def test_a_level_that_the_network_does_not_have_is_refused() -> None:
-    with pytest.raises(ConfigError, match=r"image_encoder\.levels=\(5, 8\): this one has the levels 1 to 7"):
+    with pytest.raises(ConfigError, match=r"image_encoder\.levels=\(5, 8\): this image encoder has the levels 1 to 7"):
         HubImageEncoder.build(ImageEncoderConfig("efficientnet-lite0", levels=(5, 8)))
 
 

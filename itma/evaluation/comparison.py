@@ -12,9 +12,9 @@ from itma.evaluation.runs import RunSummary, summarise
 from itma.evaluation.seeds import deviation_of, spread
 from itma.evaluation.tables import Table
 from itma.io import write_text
-from itma.models.provenance import read_json
+from itma.models.checkpoint import POINTER, read_json
 from itma.records import Interval, Report
-from itma.training.run import POINTER, read_metrics
+from itma.training.run import read_metrics
 
 FORMAT = 1
 SEED = "train.seed"

@@ -9,11 +9,11 @@ from typing import Any
 from itma.config import flat
 from itma.errors import ItmaError, RunError
 from itma.evaluation.tables import Table
-from itma.models.checkpoint import MANIFEST, POINTER, WEIGHTS
-from itma.models.provenance import REPORTS, read_json, read_report
+from itma.models.checkpoint import MANIFEST, POINTER, RUN, WEIGHTS, read_json
+from itma.models.provenance import REPORTS, read_report
 from itma.models.shipped import locate
 from itma.records import Report
-from itma.training.run import RUN, read_settings
+from itma.training.run import read_settings
 
 START = "start"
 """The setting's name under which a summary has the sum of the weights that a run began with."""

@@ -77,11 +77,11 @@ def export(
     if not replace and os.path.lexists(folder):  # said before the work, not after it
         raise StorageError(f"{str(folder)!r} exists already; choose another name or remove it first")
     plain, words = copy.deepcopy(model).cpu().eval(), model.tokenizer
-    graphs: dict[Graph, nn.Module] = {MAPS: _Maps(plain), IMAGE: _Images(plain)}
+    kinds: dict[Graph, type[_Graph]] = {MAPS: _Maps, IMAGE: _Images}
     if model.reads_words:
-        graphs[WORDS] = _Words(plain)
-        if model.composer.reads_images:
-            graphs[QUERY] = _Queries(plain)
+        kinds |= {WORDS: _Words, QUERY: _Queries} if model.composer.reads_images else {WORDS: _Words}
+    changed = _with_onnx_lstm(plain)
+    graphs = {name: kind(changed) for name, kind in kinds.items()}
     log.info("exporting %r to ONNX in %r", model.name, str(folder))
     with (
         new_folder(folder, replace=replace) as draft,
@@ -114,45 +114,37 @@ def export(
     return description
 
 
-class _Maps(nn.Module):
-    """Pixels → feature maps."""
+class _Graph(nn.Module):
+    """One function of a model, by the names that its inputs have in the graph."""
 
     def __init__(self, model: Retriever) -> None:
         super().__init__()
         self.model = model
 
+
+class _Maps(_Graph):
+    """Pixels → feature maps."""
+
     def forward(self, pixels: torch.Tensor) -> tuple[torch.Tensor, ...]:
         return tuple(self.model.image_encoder(self.model.preprocess.normalise(pixels)))
 
 
-class _Images(nn.Module):
+class _Images(_Graph):
     """Feature maps → embeddings of gallery images."""
 
-    def __init__(self, model: Retriever) -> None:
-        super().__init__()
-        self.composer = model.composer
-
     def forward(self, maps: list[torch.Tensor]) -> torch.Tensor:
-        return unit(self.composer.embed_images(maps))
+        return unit(self.model.composer.embed_images(maps))
 
 
-class _Queries(nn.Module):
+class _Queries(_Graph):
     """Feature maps and words → embeddings of queries."""
-
-    def __init__(self, model: Retriever) -> None:
-        super().__init__()
-        self.model = _with_onnx_lstm(model)
 
     def forward(self, maps: list[torch.Tensor], ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
         return unit(self.model.compose(maps, Tokens(ids, mask)))
 
 
-class _Words(nn.Module):
+class _Words(_Graph):
     """Words → embeddings of queries without a reference."""
-
-    def __init__(self, model: Retriever) -> None:
-        super().__init__()
-        self.model = _with_onnx_lstm(model)
 
     def forward(self, ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
         return unit(self.model.compose(None, Tokens(ids, mask)))
@@ -176,10 +168,10 @@ class _OnnxLstm(nn.Module):
         assert lstm.batch_first and lstm.bias and not lstm.bidirectional and not lstm.proj_size
         self.layers, self.width = lstm.num_layers, lstm.hidden_size
         for layer in range(self.layers):
-            weights = {part: getattr(lstm, f"{part}_l{layer}").detach() for part in ("weight_ih", "weight_hh")}
-            biases = [getattr(lstm, f"{part}_l{layer}").detach() for part in ("bias_ih", "bias_hh")]
-            for part, tensor in (*weights.items(), ("bias", torch.cat([_gates(bias) for bias in biases]))):
-                self.register_buffer(f"{part}_{layer}", (tensor if part == "bias" else _gates(tensor))[None])
+            names = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
+            inner, hidden, *biases = (_gates(getattr(lstm, f"{name}_l{layer}").detach()) for name in names)
+            for name, tensor in (("weight_ih", inner), ("weight_hh", hidden), ("bias", torch.cat(biases))):
+                self.register_buffer(f"{name}_{layer}", tensor[None])
 
     def forward(self, words_BTD: torch.Tensor) -> tuple[torch.Tensor, None]:
         words_TBD = words_BTD.transpose(0, 1)

@@ -3,8 +3,9 @@
 import dataclasses
 import hashlib
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -54,8 +55,7 @@ def quantise(
     with bar("calibrating", show=progress, total=len(convolving) * len(pixels), unit="image") as meter:
         for name in known.graphs:
             if name in convolving:
-                inputs = _Inputs(source, name, pixels, sentences, meter)
-                _write(source.folder / name, folder / name, inputs)
+                _write(source.folder / name, folder / name, _inputs(source, name, pixels, sentences, meter))
             else:
                 shutil.copyfile(source.folder / name, folder / name)
     shutil.copyfile(source.folder / TOKENIZER, folder / TOKENIZER)
@@ -67,7 +67,7 @@ def quantise(
     return description
 
 
-def _write(source: Path, target: Path, inputs: "_Inputs") -> None:
+def _write(source: Path, target: Path, inputs: Iterator[dict[str, np.ndarray]]) -> None:
     from onnxruntime.quantization import CalibrationMethod, QuantFormat, QuantType, quantize_static
     from onnxruntime.quantization.shape_inference import quant_pre_process
 
@@ -76,7 +76,7 @@ def _write(source: Path, target: Path, inputs: "_Inputs") -> None:
     quantize_static(
         prepared,
         target,
-        inputs,
+        SimpleNamespace(get_next=lambda: next(inputs, None)),
         quant_format=QuantFormat.QDQ,
         op_types_to_quantize=["Conv"],  # with linear layers no faster; with attention and norms it answers nonsense
         per_channel=True,
@@ -87,25 +87,15 @@ def _write(source: Path, target: Path, inputs: "_Inputs") -> None:
     prepared.unlink()
 
 
-class _Inputs:
-    """Batches of what a graph takes, in the form that onnxruntime's calibration asks for."""
-
-    def __init__(
-        self, source: OnnxRetriever, graph: Graph, pixels: torch.Tensor, sentences: Sequence[str], meter: "tqdm[Any]"
-    ) -> None:
-        self._source, self._graph, self._meter = source, graph, meter
-        self._batches, self._sentences = iter(pixels.split(BATCH)), sentences
-        self._done = 0
-
-    def get_next(self) -> dict[str, np.ndarray] | None:
-        """The next batch. None: there are no more."""
-        pixels = next(self._batches, None)
-        if pixels is None:
-            return None
-        inputs = {"pixels": pixels} if self._graph == MAPS else by_level(self._source.feature_maps(pixels))
-        if self._graph == QUERY:
-            tokens = self._source.tokenizer(self._sentences[self._done : self._done + len(pixels)])
+def _inputs(
+    source: OnnxRetriever, graph: Graph, pixels: torch.Tensor, sentences: Sequence[str], meter: "tqdm[Any]"
+) -> Iterator[dict[str, np.ndarray]]:
+    """Batches of what a graph takes."""
+    for first in range(0, len(pixels), BATCH):
+        some = pixels[first : first + BATCH]
+        inputs = {"pixels": some} if graph == MAPS else by_level(source.feature_maps(some))
+        if graph == QUERY:
+            tokens = source.tokenizer(sentences[first : first + BATCH])
             inputs |= {"ids": tokens.ids, "mask": tokens.mask}
-        self._done += len(pixels)
-        self._meter.update(len(pixels))
-        return {name: part.numpy() for name, part in inputs.items()}
+        meter.update(len(some))
+        yield {name: part.numpy() for name, part in inputs.items()}

@@ -10,7 +10,6 @@ from itma.device import knows_bf16
 from itma.errors import RunError, StorageError, UnknownNameError
 from itma.export.folder import Precision, is_export
 from itma.export.runtime import OnnxRetriever
-from itma.io import parse_json
 from itma.models.checkpoint import CONFIG, MANIFEST, TOKENIZER, WEIGHTS, checkpoint_folder, verify
 from itma.models.embedder import Embedder
 from itma.models.retriever import Retriever
@@ -146,10 +145,8 @@ def checkpoint_sums(checkpoint: Path) -> dict[str, str]:
             f"the model in {str(checkpoint)!r} is in the hub's form, which torch alone answers; make a folder that can "
             "be exported with: itma pack NAME FOLDER"
         )
-    verify(checkpoint, ())
-    names = (WEIGHTS, CONFIG, TOKENIZER)
+    sums = verify(checkpoint, ())
     try:
-        sums = parse_json((checkpoint / MANIFEST).read_text(encoding="utf-8"))
-        return {name: str(sums[name]) for name in names}
-    except (KeyError, TypeError, ValueError) as error:
-        raise RunError(f"{str(checkpoint / MANIFEST)!r} is damaged: {error}") from error
+        return {name: str(sums[name]) for name in (WEIGHTS, CONFIG, TOKENIZER)}
+    except KeyError as error:
+        raise RunError(f"{str(checkpoint / MANIFEST)!r} is damaged: the sum of {error} is missing") from error

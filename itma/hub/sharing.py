@@ -10,11 +10,10 @@ from itma.errors import ConfigError, RunError
 from itma.hub.card import CARD, Averaged, model_card, write_card
 from itma.io import new_folder, write_text
 from itma.models import hub
-from itma.models.checkpoint import FILES, POINTER, checkpoint_folder, weights_sum
+from itma.models.checkpoint import FILES, POINTER, RUN, checkpoint_folder, weights_sum
 from itma.models.provenance import REPORTS, read_provenance
 from itma.models.retriever import Retriever, RetrieverConfig
 from itma.models.towers import UNTRAINED, holds_towers, read_towers
-from itma.training.run import RUN
 
 
 def card(

@@ -14,10 +14,11 @@ from itma.data.vocabulary import UNKNOWN, Order, words_for
 from itma.errors import ConfigError, DataError, RunError
 from itma.interop.published import Checkpoint, LeftOut, open_checkpoint, rebuild, shape
 from itma.io import file_sum, new_folder
+from itma.models.checkpoint import POINTER
 from itma.models.retriever import Retriever, RetrieverConfig
 from itma.training.config import TrainConfig
 from itma.training.losses import ClassificationOptions
-from itma.training.run import POINTER, write_settings
+from itma.training.run import write_settings
 
 _DATA = {"css3d": "css", "fashion200k": "fashion200k", "mitstates": "mitstates", "fashioniq": "fashioniq"}
 """The published name of each data set → ours."""

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from itma.errors import RunError, UnknownNameError
 from itma.io import file_sum, is_lfs_pointer, parse_json
@@ -11,7 +12,8 @@ from itma.models.shipped import list_shipped, locate
 from itma.models.towers import holds_towers, towers_sum
 
 FORMAT = 1
-POINTER = "checkpoints.json"
+RUN, POINTER, METRICS, STATE = "run.json", "checkpoints.json", "metrics.jsonl", "state.json"
+"""What training leaves of a run besides its checkpoints, and in each of them; see `itma.training.run`."""
 CHECKPOINTS = ("best", "last")
 """What a run's pointer names."""
 WEIGHTS, CONFIG, TOKENIZER, MANIFEST = "model.safetensors", "config.json", "tokenizer.json", "manifest.json"
@@ -19,8 +21,25 @@ FILES = (WEIGHTS, CONFIG, TOKENIZER, MANIFEST)
 """What `Retriever.save` leaves; with them alone `load` rebuilds the model."""
 
 
-def verify(folder: Path, names: Sequence[str]) -> None:
-    """Check files against the sums that were written beside them.
+def read_json(path: Path) -> dict[str, Any] | None:
+    """A JSON object; nothing where there is no such file.
+
+    Raises:
+        RunError: it is damaged.
+    """
+    if not path.is_file():
+        return None
+    try:
+        plain = parse_json(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise RunError(f"{str(path)!r} is damaged: {error}") from error
+    if not isinstance(plain, dict):
+        raise RunError(f"{str(path)!r} is damaged: it holds no JSON object but {str(plain)[:60]}")
+    return plain
+
+
+def verify(folder: Path, names: Sequence[str]) -> dict[str, Any]:
+    """Check files against the sums that were written beside them, and give those sums.
 
     Raises:
         RunError: a file is missing or differs from what was saved.
@@ -28,12 +47,7 @@ def verify(folder: Path, names: Sequence[str]) -> None:
     for name in (*names, MANIFEST):
         if not (folder / name).is_file():
             raise RunError(f"{str(folder / name)!r} is missing; the run folder is incomplete, copy or train it again")
-    try:
-        sums = parse_json((folder / MANIFEST).read_text(encoding="utf-8"))
-        if not isinstance(sums, dict):
-            raise ValueError(f"expected an object with a sum for each file, found {str(sums)[:60]}")
-    except ValueError as error:
-        raise RunError(f"{str(folder / MANIFEST)!r} is damaged: {error}") from error
+    sums = read_json(folder / MANIFEST) or {}
     for name in names:
         if is_lfs_pointer(folder / name):
             raise RunError(
@@ -42,6 +56,7 @@ def verify(folder: Path, names: Sequence[str]) -> None:
             )
         if file_sum(folder / name) != sums.get(name):
             raise RunError(f"{str(folder / name)!r} is damaged: it differs from what was saved; copy or train it again")
+    return sums
 
 
 def weights_sum(folder: str | Path, which: str = "best") -> str:
@@ -74,21 +89,17 @@ def checkpoint_folder(folder: str | Path, which: str = "best") -> Path:
             f"the run folder {str(folder)!r} does not exist; itma train makes one"
             + (f", and these models come with itma: {names}" if names else "")
         )
-    pointer = folder / POINTER
-    if pointer.is_file():
-        try:
-            names = parse_json(pointer.read_text(encoding="utf-8"))
-        except ValueError as error:
-            raise RunError(f"{str(pointer)!r} is damaged: {error}") from error
-        name = names.get(which) if isinstance(names, dict) else None
+    if (pointer := read_json(folder / POINTER)) is not None:
+        name = pointer.get(which)
         if not isinstance(name, str) or Path(name).name != name:
             raise RunError(
-                f"{str(pointer)!r} is damaged: expected an object that names a folder for last and best, not {names!r}"
+                f"{str(folder / POINTER)!r} is damaged: expected an object that names a folder for last and best, not "
+                f"{pointer!r}"
             )
         return folder / name
     if (folder / CONFIG).is_file() or (folder / WEIGHTS).is_file():
         return folder
-    if (folder / "run.json").is_file():
+    if (folder / RUN).is_file():
         raise RunError(
             f"the run {str(folder)!r} has no checkpoint yet; wait for its first, or go on with it: itma train --resume "
             f"{folder}"

@@ -42,17 +42,17 @@ def upload(
     *,
     token: str | bool | None,
     revision: str | None,
-    commit_message: str,
     create_pr: bool,
     replaced: str,
     progress: bool,
+    **options: Any,
 ) -> str:
     """Put all files of a folder into a repository.
 
     Args:
         folder: the files.
         repo_id: `ORG/NAME`, which is there.
-        token, revision, commit_message, create_pr: see `itma.hub.sharing.push_to_hub`.
+        token, revision, create_pr: see `itma.hub.sharing.push_to_hub`, as for the option `commit_message`.
         replaced: pattern of files there that go, such as reports on earlier weights.
         progress: show the hub's progress bars.
 
@@ -72,9 +72,9 @@ def upload(
             repo_id=repo_id,
             folder_path=folder,
             revision=revision,
-            commit_message=commit_message,
             create_pr=create_pr,
             delete_patterns=replaced,
+            **options,
         )
         return str(done.pr_url or done.commit_url)
 
@@ -85,10 +85,9 @@ def download(
     also: Sequence[str] = (),
     *,
     revision: str | None = None,
-    cache_dir: str | Path | None = None,
-    token: str | bool | None = None,
     local_files_only: bool = False,
     progress: bool = False,
+    **options: Any,
 ) -> Path:
     """Bring files of a repository into the hub's cache; those that are there already are not fetched again.
 
@@ -96,7 +95,7 @@ def download(
         repo_id: `ORG/NAME`.
         needed: which files.
         also: patterns of files to fetch where there are any.
-        revision, cache_dir, token, local_files_only: see `Retriever.from_pretrained`.
+        revision, local_files_only: see `Retriever.from_pretrained`, as for the options `cache_dir` and `token`.
         progress: show the hub's progress bars.
 
     Returns:
@@ -106,21 +105,12 @@ def download(
         HubError: there is no such repository or revision, it lacks a file or is not open to this person, or the hub
             cannot be reached and the files are not in the cache.
     """
+    options |= {"revision": revision, "local_files_only": local_files_only}
     with _translate_errors(repo_id, revision, local=local_files_only), _bars(progress):
         from huggingface_hub import snapshot_download
 
-        folder = Path(
-            snapshot_download(
-                repo_id,
-                revision=revision,
-                cache_dir=cache_dir,
-                token=token,
-                local_files_only=local_files_only,
-                allow_patterns=[*needed, *also],
-            )
-        )
+        folder = Path(snapshot_download(repo_id, allow_patterns=[*needed, *also], **options))
     lacking = [name for name in needed if not (folder / name).is_file()]
-    options = {"revision": revision, "cache_dir": cache_dir, "token": token, "local_files_only": local_files_only}
     if not all(_fetch_file(repo_id, name, **options) for name in lacking):  # the hub must say so
         raise HubError(
             f"{repo_id!r}{_at(revision)} holds no model of itma: it lacks {', '.join(lacking)}; expected what itma "

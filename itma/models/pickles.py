@@ -69,16 +69,12 @@ def unwrap(content: object) -> dict[str, torch.Tensor] | None:
         for key in WRAPPERS:
             if isinstance(content.get(key), Mapping):
                 return unwrap(content[key])
-        inner = [group for key, value in content.items() if isinstance(key, str) and (group := _group(value))]
+        inner = [group for key, value in content.items() if isinstance(key, str) and (group := unwrap(value))]
         if len(inner) == 1:  # under a name of somebody's own, and there is no other
             return inner[0]
         if content and all(isinstance(tensor, torch.Tensor) for tensor in content.values()):
             return {str(name): tensor for name, tensor in content.items()}
     return None
-
-
-def _group(value: object) -> dict[str, torch.Tensor] | None:
-    return unwrap(value) if isinstance(value, Mapping) else None
 
 
 def without_prefixes(tensors: Mapping[str, torch.Tensor], *, known: str = "") -> dict[str, torch.Tensor]:

@@ -248,8 +248,7 @@ def _without_pooler(model: Any) -> Any:
 
 def _padding_id(name: str, otherwise: int) -> int:
     """The id that fills up a sentence by the tokenizer's own settings, which SigLIP's configuration may not tell."""
-    settings = _file_of(name, "tokenizer_config.json")
-    mark = None if settings is None else parse_json(settings.read_text(encoding="utf-8")).get("pad_token")
+    mark = _settings_in(name, "tokenizer_config.json").get("pad_token")
     text = mark.get("content") if isinstance(mark, dict) else mark
     token_id = None if text is None else open_tokenizer(name).token_to_id(text)
     return otherwise if token_id is None else int(token_id)
@@ -265,22 +264,24 @@ def open_tokenizer(name: str) -> tokenizers.Tokenizer:
         DataError: the file cannot be read.
     """
     name = locate(name, "text encoder", also=TOKENIZERS)
-    path = _file_of(name, "tokenizer.json")
+    path = Path(name) / "tokenizer.json"
     try:
-        if path is not None:
+        if path.is_file():
             core = tokenizers.Tokenizer.from_str(path.read_text(encoding="utf-8"))
-        else:
-            path = _file_of(name, "vocab.txt")
-            if path is None:
-                raise ConfigError(f"the text encoder {name!r} {_lacking(name)}")
-            settings = _file_of(name, "tokenizer_config.json")
-            lower = settings is None or parse_json(settings.read_text(encoding="utf-8")).get("do_lower_case", True)
+        elif (path := Path(name) / "vocab.txt").is_file():
+            lower = _settings_in(name, "tokenizer_config.json").get("do_lower_case", True)
             core = tokenizers.BertWordPieceTokenizer(str(path), lowercase=lower)._tokenizer
+        else:
+            note = ", and its spiece.model cannot be read" if (Path(name) / "spiece.model").is_file() else ""
+            raise ConfigError(
+                f"the text encoder {name!r} brings no tokenizer.json and no vocab.txt{note}; put the tokenizer.json of "
+                "the same model beside its config.json"
+            )
     except ConfigError:
         raise
     except Exception as error:  # the library raises bare Exception on damaged files
         raise DataError(f"the tokenizer {str(path)!r} cannot be read: {error}") from error
-    if _is_siglip(name):
+    if _settings_in(name, "config.json").get("model_type") in (SIGLIP, "siglip_text_model"):
         steps = [normalizers.Lowercase(), *([] if core.normalizer is None else [core.normalizer])]
         core.normalizer = normalizers.Sequence(steps)
     core.no_padding()
@@ -288,25 +289,10 @@ def open_tokenizer(name: str) -> tokenizers.Tokenizer:
     return core
 
 
-def _is_siglip(name: str) -> bool:
-    """Whether a folder or hub name is SigLIP's, by its configuration."""
-    path = _file_of(name, "config.json")
-    kind = None if path is None else parse_json(path.read_text(encoding="utf-8")).get("model_type")
-    return kind in (SIGLIP, "siglip_text_model")
-
-
-def _lacking(name: str) -> str:
-    """What to say of a folder without a tokenizer that can be read."""
-    text = "brings no tokenizer.json and no vocab.txt"
-    if _file_of(name, "spiece.model") is not None:
-        text += ", and its spiece.model cannot be read"
-    return f"{text}; put the tokenizer.json of the same model beside its config.json"
-
-
-def _file_of(folder: str, file: str) -> Path | None:
-    """A file of a folder; nothing where it has no such file."""
+def _settings_in(folder: str, file: str) -> dict[str, Any]:
+    """What a JSON file of a folder holds; nothing where it has no such file."""
     path = Path(folder) / file
-    return path if path.is_file() else None
+    return parse_json(path.read_text(encoding="utf-8")) if path.is_file() else {}
 
 
 @contextmanager

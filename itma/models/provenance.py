@@ -13,15 +13,15 @@ from typing import Any
 from itma.config import from_plain, to_plain
 from itma.errors import ItmaError, RunError
 from itma.io import parse_json, write_text
-from itma.models.checkpoint import MANIFEST, POINTER, WEIGHTS
+from itma.models.checkpoint import MANIFEST, METRICS, POINTER, RUN, STATE, WEIGHTS, read_json
 from itma.models.shipped import locate
 from itma.models.towers import holds_towers, towers_sum
 from itma.records import Report
 
 log = logging.getLogger(__name__)
 
-RUN, STATE, REPORT, METRICS = "run.json", "state.json", "report.json", "metrics.jsonl"
-"""Files of a run folder and of an evaluation; written by `itma.training.run` and `itma.evaluation.evaluate`."""
+REPORT = "report.json"
+"""The file of an evaluation; written by `itma.evaluation.evaluate`."""
 REPORT_FORMAT = 1
 REPORTS = f"evaluation-*/{REPORT}"
 """Where reports stand in a folder, as a pattern whose star also covers deeper folders."""
@@ -80,9 +80,7 @@ def read_provenance(run: str | Path, weights: str) -> Provenance:
         return Provenance({"made_with": {"started_from": {"name": show_name(str(name)), "sha256": weights}}})
     if not run.is_dir():
         raise RunError(f"the run folder {str(run)!r} does not exist; a model card is written from one, or without run")
-    manifests = {folder: read_json(folder / MANIFEST) for folder in (run, *sorted(run.glob("step-*")))}
-    folder = next((folder for folder, sums in manifests.items() if sums and sums.get(WEIGHTS) == weights), None)
-    if folder is None:
+    if (folder := _folder_of(weights, run)) is None:
         raise RunError(
             f"{str(run)!r} holds no checkpoint with the weights of this model, so what it tells is of another one; "
             "give the run that the model was loaded from"
@@ -112,6 +110,12 @@ def read_provenance(run: str | Path, weights: str) -> Provenance:
     return Provenance(settings, record.get("step"), bool(record.get("best")), chosen, reports, record["seconds"])
 
 
+def _folder_of(weights: str, run: Path) -> Path | None:
+    """The folder that holds these weights: the run's itself, or that of one of its checkpoints; None: neither."""
+    folders = (run, *sorted(run.glob("step-*")))
+    return next((each for each in folders if (read_json(each / MANIFEST) or {}).get(WEIGHTS) == weights), None)
+
+
 def _checkpoint(run: Path, folder: Path, settings: Mapping[str, Any] | None) -> dict[str, Any]:
     """What the files of a run say of one of its checkpoints: its step, and whether it was chosen as the best."""
     saved, pointer = read_json(folder / STATE), read_json(run / POINTER) or {}
@@ -126,13 +130,11 @@ def _checkpoint(run: Path, folder: Path, settings: Mapping[str, Any] | None) -> 
 def checkpoint_choice(run: str | Path, weights: str) -> str:
     """How the checkpoint with these weights was chosen among those of its run; empty where the files do not say it."""
     run = locate(run)
-    for folder in (run, *sorted(run.glob("step-*"))):
-        sums = read_json(folder / MANIFEST)
-        if sums and sums.get(WEIGHTS) == weights:
-            settings = read_json((folder.parent if folder.name.startswith("step-") else run) / RUN)
-            record = _checkpoint(run, folder, settings)
-            return how_chosen(settings or {}, record.get("step"), best=bool(record.get("best")))
-    return ""
+    if (folder := _folder_of(weights, run)) is None:
+        return ""
+    settings = read_json((folder.parent if folder.name.startswith("step-") else run) / RUN)
+    record = _checkpoint(run, folder, settings)
+    return how_chosen(settings or {}, record.get("step"), best=bool(record.get("best")))
 
 
 def how_chosen(settings: Mapping[str, Any], step: int | None, *, best: bool) -> str:
@@ -190,19 +192,6 @@ def read_report(path: Path) -> Report:
         raise
     except (ItmaError, KeyError, TypeError) as error:
         raise RunError(f"the report {str(path)!r} is damaged: {error}; write it again with: itma evaluate") from error
-
-
-def read_json(path: Path) -> dict[str, Any] | None:
-    """A JSON object; nothing where there is no such file."""
-    if not path.is_file():
-        return None
-    try:
-        plain = parse_json(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise RunError(f"{str(path)!r} is damaged: {error}") from error
-    if not isinstance(plain, dict):
-        raise RunError(f"{str(path)!r} is damaged: it holds no JSON object")
-    return plain
 
 
 def _cut_paths(plain: Any, name: str = "") -> Any:

@@ -24,8 +24,22 @@ log = logging.getLogger(__name__)
 
 UNTRAINED, FIRST = "sum", "combiner"
 """The composer with which towers answer as they are, and the one that is trained over them where none is named."""
-_CLIP_MEAN, _CLIP_STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
+CLIP_MEAN, CLIP_STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
 _HALF = (0.5, 0.5, 0.5)
+_OTHERS = {
+    **dict.fromkeys(
+        ("clip_vision_model", "siglip_vision_model"),
+        "an image network alone, which cannot read sentences; give the folder of the whole model, or train with it as "
+        "the image encoder: itma train … --set model.image_encoder.name=FOLDER",
+    ),
+    **dict.fromkeys(
+        ("clip_text_model", "siglip_text_model"),
+        "a text network alone, which cannot see images; give the folder of the whole model",
+    ),
+    "siglip2": "a SigLIP 2 of variable image size (NaFlex), which is not supported; the SigLIP 2 of a fixed size is, "
+    "e.g. google/siglip2-base-patch16-224",
+}
+"""Kind of a network that is no whole model → what it is, and the way out."""
 
 
 @dataclass(frozen=True)
@@ -46,12 +60,7 @@ class Towers:
     @property
     def shape(self) -> dict[str, Any]:
         """The parts of a `RetrieverConfig` over these towers."""
-        return {
-            "dim": self.dim,
-            "image_encoder": self.image_encoder,
-            "text_encoder": self.text_encoder,
-            "preprocess": self.preprocess,
-        }
+        return {name: getattr(self, name) for name in ("dim", "image_encoder", "text_encoder", "preprocess")}
 
     def shape_for(self, composer: str) -> dict[str, Any]:
         """As `shape`, with room for the tokens that a composer puts beside those of a feedback."""
@@ -94,7 +103,11 @@ def read_towers(folder: Path) -> Towers:
     config: Any = pretrained.open_config(str(folder), "model")
     kind = config.model_type
     if kind not in (CLIP, SIGLIP):
-        raise RunError(f"{str(folder)!r} holds {_what(kind)}")
+        what = (
+            f"a network of the kind {kind!r}, which is neither CLIP nor SigLIP nor a run of itma; it can be a part of a"
+        )
+        what += " model that is trained: --set model.image_encoder.name=FOLDER or --set model.text_encoder.name=FOLDER"
+        raise RunError(f"{str(folder)!r} holds {_OTHERS.get(kind, what)}")
     towers_sum(folder)  # no weights: said here, with the file's name
     vision, text = config.vision_config, config.text_config
     if kind == CLIP:
@@ -116,25 +129,6 @@ def read_towers(folder: Path) -> Towers:
     )
 
 
-def _what(kind: str) -> str:
-    if kind in ("clip_vision_model", "siglip_vision_model"):
-        return (
-            "an image network alone, which cannot read sentences; give the folder of the whole model, or train with it "
-            "as the image encoder: itma train … --set model.image_encoder.name=FOLDER"
-        )
-    if kind in ("clip_text_model", "siglip_text_model"):
-        return "a text network alone, which cannot see images; give the folder of the whole model"
-    if kind == "siglip2":
-        return (
-            "a SigLIP 2 of variable image size (NaFlex), which is not supported; the SigLIP 2 of a fixed size is, e.g. "
-            "google/siglip2-base-patch16-224"
-        )
-    return (
-        f"a network of the kind {kind!r}, which is neither CLIP nor SigLIP nor a run of itma; it can be a part of a "
-        "model that is trained: --set model.image_encoder.name=FOLDER or --set model.text_encoder.name=FOLDER"
-    )
-
-
 def _preprocess(folder: Path, kind: str, side: Any) -> Preprocess:
     """How the folder says that images are prepared; what it does not say is as published."""
     plain = _image_settings(folder)
@@ -150,7 +144,7 @@ def _preprocess(folder: Path, kind: str, side: Any) -> Preprocess:
         raise ConfigError(
             f"{str(folder)!r} wants pixels times {plain.get('rescale_factor')}; expected 1/255, values from 0 to 1"
         )
-    mean, std = (_CLIP_MEAN, _CLIP_STD) if kind == CLIP else (_HALF, _HALF)
+    mean, std = (CLIP_MEAN, CLIP_STD) if kind == CLIP else (_HALF, _HALF)
     if not plain.get("do_normalize", True):
         mean, std = (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)
     else:

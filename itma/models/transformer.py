@@ -73,6 +73,11 @@ class Attention(nn.Module):
         return self.output(mixed_BHNd.transpose(1, 2).reshape(B, N, D))
 
 
+def feed_forward(dim: int, width: int, dropout: float) -> nn.Sequential:
+    """Two linear maps, by way of `width` features, with a ReLU between them."""
+    return nn.Sequential(nn.Linear(dim, width), nn.ReLU(), nn.Dropout(dropout), nn.Linear(width, dim))
+
+
 class Block(nn.Module):
     """A pre-norm encoder layer: x + attention(norm(x)), then x + feed-forward(norm(x))."""
 
@@ -82,9 +87,7 @@ class Block(nn.Module):
         super().__init__()
         self.norm_attention, self.norm_forward = LayerNorm(dim), LayerNorm(dim)
         self.attention = Attention(dim, heads, kind=kind, dropout=dropout)
-        self.forward_network = nn.Sequential(
-            nn.Linear(dim, width), nn.ReLU(), nn.Dropout(dropout), nn.Linear(width, dim)
-        )
+        self.forward_network = feed_forward(dim, width, dropout)
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, tokens_BND: torch.Tensor, mask_BN: torch.Tensor | None) -> torch.Tensor:

@@ -65,9 +65,7 @@ class _Sum(torch.autograd.Function):
 
     @staticmethod
     def backward(context: Any, *gradients: torch.Tensor) -> torch.Tensor:
-        total = gradients[0].clone()
-        dist.all_reduce(total)
-        return total
+        return _Sum.forward(context, gradients[0])
 
 
 def gather(rows: torch.Tensor) -> torch.Tensor:

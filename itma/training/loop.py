@@ -22,13 +22,13 @@ from itma.data.batching import Batch, Plan, hash_seed, load_batch, number_images
 from itma.data.triplets import Triplets
 from itma.device import knows_bf16, takes_bf16
 from itma.errors import ConfigError, ItmaError, TrainingError
+from itma.models.checkpoint import METRICS
 from itma.models.retriever import PARTS, Retriever
 from itma.progress import bar
 from itma.training.config import TrainConfig
 from itma.training.distributed import Processes, processes, share_batch_norms
 from itma.training.losses import Loss, loss_named
 from itma.training.run import (
-    METRICS,
     Progress,
     choose_best,
     forget_metrics_after,
@@ -100,6 +100,7 @@ def train(
     """
     folder = Path(folder)
     with processes(model.device) as world, _polite_stop() as stop:
+        progress = progress and world.first
         model.freeze(config.frozen, levels=config.frozen_levels, fixed_norms=config.fixed_norms)
         loss = check_loss(loss or make_loss(config), triplets)
         if config.precision == "bf16" and not knows_bf16(model.device):
@@ -118,30 +119,24 @@ def train(
             targets=triplets.targets,
             per_family=config.per_family,
         )
-        low = takes_bf16(config.precision, model.device)
-        record = (
-            _Record(folder, now.step, peak(model.device, torch.bfloat16 if low else torch.float32))
-            if world.first
-            else None
-        )
+        dtype = torch.bfloat16 if takes_bf16(config.precision, model.device) else torch.float32
+        record = _Record(folder, now.step, peak(model.device, dtype)) if world.first else None
         if record and not now.measured:  # the run was ended between the checkpoint and its measures
             now = _measure(model, look, now, config, record, folder)
         if model.device.type == "cuda" and not config.views and not config.grounds:
-            triplets = to_device(triplets, model.preprocess, model.device, progress=progress and world.first)
+            triplets = to_device(triplets, model.preprocess, model.device, progress=progress)
         views = None
         if config.views and now.step < config.steps:
             used = np.arange(len(triplets.labels))
             if triplets.present is not None:
                 used = used[triplets.present]
-            views = make_views(model, triplets.images, used, config, progress=progress and world.first)
+            views = make_views(model, triplets.images, used, config, progress=progress)
         unread: list[torch.Tensor] = []
         """(loss, recall, gradient length) of steps, which the device may still be working on."""
         numbers: dict[str, float] = {}
         with (
-            bar(
-                f"training {model.name}", show=progress and world.first, total=config.steps, unit="step", done=now.step
-            ) as meter,
-            _batches(triplets, plan, config, model, world, loss, range(now.step, config.steps), views) as batches,
+            bar(f"training {model.name}", show=progress, total=config.steps, unit="step", done=now.step) as meter,
+            _batches(learner, triplets, plan, range(now.step, config.steps), views) as batches,
         ):
             for step, parts, labels in batches:
                 rate = config.rate(step)
@@ -283,24 +278,18 @@ def _distribute(model: Retriever, world: Processes) -> Any:
 
 @contextmanager
 def _batches(
-    triplets: Triplets,
-    plan: Plan,
-    config: TrainConfig,
-    model: Retriever,
-    world: Processes,
-    loss: Loss,
-    steps: range,
-    views: Views | None = None,
+    learner: Learner, triplets: Triplets, plan: Plan, steps: range, views: Views | None
 ) -> Iterator[Iterator[tuple[int, list[Batch], list[torch.Tensor]]]]:
     """For each step its number, this process's share of each part, and each part's labels, see `batch_loss`.
 
     The next step's images are loaded while the present one is worked on.
     """
+    config, world = learner.config, learner.world
     size = config.batch // config.accumulate
     if size % world.count:
         raise ConfigError(f"train.batch / train.accumulate = {size} must split evenly over {world.count} processes")
     share = size // world.count
-    known = [triplets.labels, *(triplets.aspects.values() if loss.reads_aspects else ())]
+    known = [triplets.labels, *(triplets.aspects.values() if learner.loss.reads_aspects else ())]
     truths = torch.from_numpy(np.stack(known, axis=1).astype(np.int64))
 
     def load(step: int) -> tuple[list[Batch], list[torch.Tensor]]:
@@ -316,7 +305,7 @@ def _batches(
                 begun = views.load(images, step=hash_seed(step, world.rank, first))
                 batches.append(Batch(_NO_PIXELS, references, targets, tuple(own.feedback), begun))
             else:
-                plain = load_batch(triplets, own, model.preprocess)
+                plain = load_batch(triplets, own, learner.model.preprocess)
                 pixels = change_images(plain.pixels, config, step=step, part=hash_seed(world.rank, first))
                 batches.append(Batch(pixels, plain.references, plain.targets, plain.feedback))
             part = samples.part(first, first + size)

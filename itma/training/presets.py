@@ -10,6 +10,7 @@ from itma.models.image_encoders import efficientnet_lite
 from itma.models.image_encoders.base import ImageEncoderConfig
 from itma.models.retriever import RetrieverConfig
 from itma.models.text_encoders.base import TextEncoderConfig
+from itma.models.towers import CLIP_MEAN, CLIP_STD
 from itma.training.config import TrainConfig
 
 
@@ -27,14 +28,13 @@ class Preset:
 
 _CLIP = "openai/clip-vit-base-patch32"
 
-_PUBLISHED_IMAGES = Preprocess(height=224, width=224, fit="crop")
-
 _PUBLISHED = RetrieverConfig(
     dim=512,
     image_encoder=ImageEncoderConfig("resnet-18", levels=(4,)),
     text_encoder=TextEncoderConfig(width=512),
-    preprocess=_PUBLISHED_IMAGES,
+    preprocess=Preprocess(height=224, width=224, fit="crop"),
 )
+_PUBLISHED_TIRG = replace(_PUBLISHED, composer="tirg", options=None)
 _PUBLISHED_TRAINING = TrainConfig(
     steps=160_000,
     batch=32,
@@ -58,12 +58,7 @@ PUBLISHED_SUFFIX = "-published"
 """Ends the names of the presets that choose the checkpoint as the published code does: by recall on the test split."""
 
 PRESETS: dict[str, Preset] = {
-    "demo": Preset(
-        "small images, a minute of training on two CPU cores",
-        RetrieverConfig(),
-        TrainConfig(),
-        "demo",
-    ),
+    "demo": Preset("small images, a minute of training on two CPU cores", RetrieverConfig(), TrainConfig(), "demo"),
     "hour": Preset(
         "small images, more scenes, about an hour of training on two CPU cores",
         RetrieverConfig(image_encoder=ImageEncoderConfig(levels=(2, 3))),
@@ -146,13 +141,7 @@ PRESETS: dict[str, Preset] = {
             dim=512,
             image_encoder=ImageEncoderConfig(_CLIP, levels=(13,)),
             text_encoder=TextEncoderConfig(kind="pretrained", name=_CLIP),
-            preprocess=Preprocess(
-                height=224,
-                width=224,
-                fit="crop",
-                mean=(0.48145466, 0.4578275, 0.40821073),
-                std=(0.26862954, 0.26130258, 0.27577711),
-            ),
+            preprocess=Preprocess(224, 224, "crop", CLIP_MEAN, CLIP_STD),
         ),
         TrainConfig(
             steps=4_000,
@@ -174,8 +163,7 @@ PRESETS: dict[str, Preset] = {
     "itma-css": Preset(
         "ITMA as published for CSS: ResNet-18, stage 4, one block, identity attention",
         replace(
-            _PUBLISHED,
-            options=ItmaOptions(blocks=1, width=256, attention="identity", positions="none", dropout=0.1),
+            _PUBLISHED, options=ItmaOptions(blocks=1, width=256, attention="identity", positions="none", dropout=0.1)
         ),
         replace(_PUBLISHED_TRAINING, steps=60_000, per_reference=2, image_encoder_rate=1.0, evaluate_every=3_000),
     ),
@@ -190,19 +178,15 @@ PRESETS: dict[str, Preset] = {
     ),
     "tirg-css": Preset(
         "TIRG as published for CSS",
-        replace(_PUBLISHED, composer="tirg", options=None),
+        _PUBLISHED_TIRG,
         replace(_PUBLISHED_TRAINING, per_reference=2, image_encoder_rate=1.0, loss="soft-triplet", loss_options=None),
     ),
     "tirg-mitstates": Preset(
         "TIRG as published for MIT-States",
-        replace(_PUBLISHED, composer="tirg", options=None),
+        _PUBLISHED_TIRG,
         replace(_PUBLISHED_TRAINING, per_reference=2, loss="soft-triplet", loss_options=None),
     ),
-    "tirg-fashion200k": Preset(
-        "TIRG as published for Fashion200k",
-        replace(_PUBLISHED, composer="tirg", options=None),
-        replace(_PUBLISHED_TRAINING),
-    ),
+    "tirg-fashion200k": Preset("TIRG as published for Fashion200k", _PUBLISHED_TIRG, _PUBLISHED_TRAINING),
 }
 """Preset by name."""
 
@@ -240,6 +224,4 @@ def preset_for(data: str) -> str:
 
 def with_composer(config: RetrieverConfig, composer: str) -> RetrieverConfig:
     """The same model with another composer, whose options are its defaults; all other parts stay."""
-    if composer == config.composer:
-        return config
-    return replace(config, composer=composer, options=None)
+    return config if composer == config.composer else replace(config, composer=composer, options=None)

@@ -24,20 +24,12 @@ from safetensors.torch import load_file
 
 from itma.errors import RunError
 from itma.io import file_sum, free_folder, new_folder, parse_json, to_storage_error, write_text
-from itma.models.checkpoint import MANIFEST, checkpoint_folder, verify
-from itma.models.provenance import read_json
+from itma.models.checkpoint import MANIFEST, METRICS, POINTER, RUN, STATE, checkpoint_folder, read_json, verify
 from itma.models.retriever import Retriever, save_tensors
 from itma.models.shipped import locate
 from itma.training.losses import Loss
 
-OPTIMIZER, LOSS, STATE, POINTER, METRICS, RUN = (
-    "optimizer.safetensors",
-    "loss.safetensors",
-    "state.json",
-    "checkpoints.json",
-    "metrics.jsonl",
-    "run.json",
-)
+OPTIMIZER, LOSS = "optimizer.safetensors", "loss.safetensors"
 
 
 @dataclass(frozen=True)
@@ -79,7 +71,7 @@ def save_checkpoint(
         if memory:
             save_tensors(memory, draft / LOSS)
         (draft / STATE).write_text(json.dumps({"step": progress.step}, indent=2) + "\n", encoding="utf-8")
-        sums = parse_json((draft / MANIFEST).read_text(encoding="utf-8"))
+        sums = verify(draft, ())
         sums |= {name: file_sum(draft / name) for name in (OPTIMIZER, STATE, *([LOSS] if memory else []))}
         (draft / MANIFEST).write_text(json.dumps(sums, indent=2) + "\n", encoding="utf-8")
     _point(folder, progress)
@@ -124,15 +116,15 @@ def last_step(folder: str | Path) -> int:
         RunError: its state is missing or damaged.
     """
     path = checkpoint_folder(folder, "last") / STATE
-    if not path.exists():
+    if (state := read_json(path)) is None:
         raise RunError(
             f"{str(folder)!r} holds a model without what training needs to go on ({STATE}); begin a new run from its "
             f"weights: itma train DATA --start {folder}"
         )
     try:
-        return int(parse_json(path.read_text(encoding="utf-8"))["step"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise RunError(f"{str(path)!r} is missing or damaged: {error!r}") from error
+        return int(state["step"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise RunError(f"{str(path)!r} is damaged: {error!r}") from error
 
 
 def forget(folder: Path) -> None:
@@ -201,9 +193,8 @@ def load_checkpoint(folder: Path, model: Retriever, optimizer: torch.optim.Optim
         _restore_optimizer(optimizer, load_file(checkpoint / OPTIMIZER))
         if remembers:
             loss.load_state_dict(load_file(checkpoint / LOSS))
-        state = parse_json((checkpoint / STATE).read_text(encoding="utf-8"))
-        pointer = parse_json((folder / POINTER).read_text(encoding="utf-8"))
-        return Progress(state["step"], pointer["best_value"], pointer["best_step"], pointer["measured"])
+        pointer = read_json(folder / POINTER) or {}
+        return Progress(last_step(folder), pointer["best_value"], pointer["best_step"], pointer["measured"])
     except (SafetensorError, KeyError, ValueError, TypeError, RuntimeError) as error:
         raise RunError(f"the checkpoint {str(checkpoint)!r} cannot be resumed: {error}") from error
 
@@ -238,19 +229,13 @@ def read_settings(folder: str | Path) -> dict[str, Any]:
         RunError: the folder or the file is missing or damaged.
     """
     path = locate(folder) / RUN
-    if not path.is_file():
-        if not path.parent.is_dir():
-            raise RunError(f"the run folder {str(folder)!r} does not exist; itma train makes one")
-        within = sorted(str(each.parent) for each in path.parent.glob(f"*/{RUN}"))
-        example = f"; there are runs in it, e.g. {within[0]!r}" if within else ""
-        raise RunError(f"{str(path)!r} is missing; give a folder that itma train made{example}")
-    try:
-        settings: dict[str, Any] = parse_json(path.read_text(encoding="utf-8"))
-        if not isinstance(settings, dict):
-            raise ValueError(f"expected an object of settings, found {str(settings)[:60]}")
+    if (settings := read_json(path)) is not None:
         return settings
-    except ValueError as error:
-        raise RunError(f"{str(path)!r} is damaged: {error}") from error
+    if not path.parent.is_dir():
+        raise RunError(f"the run folder {str(folder)!r} does not exist; itma train makes one")
+    within = sorted(str(each.parent) for each in path.parent.glob(f"*/{RUN}"))
+    example = f"; there are runs in it, e.g. {within[0]!r}" if within else ""
+    raise RunError(f"{str(path)!r} is missing; give a folder that itma train made{example}")
 
 
 def read_metrics(folder: str | Path) -> list[dict[str, float]]:

@@ -18,7 +18,7 @@ from itma.errors import ConfigError
 from itma.models.composers.base import Composer, FeatureShapes, Maps, register
 from itma.models.composers.itma import TransformerOptions, cells_of, projections_and_positions
 from itma.models.text_encoders.base import Words
-from itma.models.transformer import Attention, Block, LayerNorm
+from itma.models.transformer import Attention, Block, LayerNorm, feed_forward
 
 
 @dataclass(frozen=True)
@@ -133,9 +133,7 @@ class TwoStreamBlock(nn.Module):
         self.parts = nn.ModuleDict()  # a step that comes again uses the same weights, as published
         for name in dict.fromkeys(name for step in self.steps for name in step.split(".")):
             self.parts[name] = (
-                nn.Sequential(
-                    nn.Linear(dim, options.width), nn.ReLU(), nn.Dropout(options.dropout), nn.Linear(options.width, dim)
-                )
+                feed_forward(dim, options.width, options.dropout)
                 if name.endswith("ff")
                 else Attention(dim, options.heads, kind=options.attention, dropout=options.dropout)
             )

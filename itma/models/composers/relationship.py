@@ -52,14 +52,10 @@ class Relationship(PooledComposer):
         # f's first linear map in three parts, so that it is computed once for a cell instead of once for a pair
         self.one, self.other = nn.Linear(channels, width), nn.Linear(channels, width, bias=False)
         self.text = nn.Linear(shapes.dim, width, bias=False)
-        pair: list[nn.Module] = [nn.ReLU()]
-        for _ in range(options.pair_layers - 1):
-            pair += [nn.Linear(width, width), nn.ReLU()]
-        self.pair = nn.Sequential(*pair)
-        whole: list[nn.Module] = []
-        for _ in range(options.layers - 1):
-            whole += [nn.Linear(width, width), nn.ReLU()]
-        self.whole = nn.Sequential(*whole, nn.Dropout(options.dropout), nn.Linear(width, shapes.dim))
+        self.pair = nn.Sequential(nn.ReLU(), *_layers(width, options.pair_layers - 1))
+        self.whole = nn.Sequential(
+            *_layers(width, options.layers - 1), nn.Dropout(options.dropout), nn.Linear(width, shapes.dim)
+        )
 
     def join(self, maps: Maps, words: Words) -> torch.Tensor:
         """See `PooledComposer`."""
@@ -67,3 +63,7 @@ class Relationship(PooledComposer):
         pairs_BNNE = self.one(cells_BNC)[:, :, None] + self.other(cells_BNC)[:, None, :]
         pairs_BNNE = self.pair(pairs_BNNE + self.text(words.sentence_BD)[:, None, None])
         return self.whole(pairs_BNNE.mean((1, 2)))
+
+
+def _layers(width: int, count: int) -> list[nn.Module]:
+    return [part for _ in range(count) for part in (nn.Linear(width, width), nn.ReLU())]

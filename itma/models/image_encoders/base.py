@@ -143,12 +143,9 @@ class ImageEncoder(nn.Module):
         return list(begun)
 
 
-_HERE = __name__.rpartition(".")[0]
 _OWN = ("resnet-small", "resnet-18", "resnet-50", "efficientnet-lite0", "efficientnet-lite1", "efficientnet-lite2")
 REGISTRY: Registry[type[ImageEncoder]] = Registry(
-    "image encoder",
-    ImageEncoder,
-    dict.fromkeys(_OWN, f"{_HERE}.hub"),
+    "image encoder", ImageEncoder, dict.fromkeys(_OWN, f"{__package__}.hub")
 )
 """Image encoder by name."""
 register = REGISTRY.register

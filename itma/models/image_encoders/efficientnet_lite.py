@@ -5,7 +5,6 @@ pretrained weights that this module reads are those of the packages `efficientne
 """
 
 import math
-from collections.abc import Mapping
 
 import torch
 from torch import nn
@@ -172,29 +171,26 @@ def _round(channels: float) -> int:
 
 def package_names(network: EfficientNetLite) -> dict[str, str]:
     """Our name of each tensor → the name that it has in the packages' files."""
-    names: dict[str, str] = {}
-    number = 0
-    norms = ("weight", "bias", "running_mean", "running_var", "num_batches_tracked")
-
-    def unit(prefix: str, conv: str, norm: str) -> Mapping[str, str]:
-        return {f"{prefix}.conv.weight": f"{conv}.weight", **{f"{prefix}.norm.{n}": f"{norm}.{n}" for n in norms}}
-
-    names.update(unit("stem", "_conv_stem", "_bn0"))
+    names, number = _unit_names("stem", "_conv_stem", "_bn0"), 0
     for stage, blocks in enumerate(network.stages):
         assert isinstance(blocks, nn.Sequential)
         for index, block in enumerate(blocks.children()):
             assert isinstance(block, _Block)
             prefix, published = f"stages.{stage}.{index}", f"_blocks.{number}"
             if isinstance(block.expand, _Unit):
-                names.update(unit(f"{prefix}.expand", f"{published}._expand_conv", f"{published}._bn0"))
-            names.update(unit(f"{prefix}.depthwise", f"{published}._depthwise_conv", f"{published}._bn1"))
-            names.update(unit(f"{prefix}.project", f"{published}._project_conv", f"{published}._bn2"))
+                names |= _unit_names(f"{prefix}.expand", f"{published}._expand_conv", f"{published}._bn0")
+            names |= _unit_names(f"{prefix}.depthwise", f"{published}._depthwise_conv", f"{published}._bn1")
+            names |= _unit_names(f"{prefix}.project", f"{published}._project_conv", f"{published}._bn2")
             number += 1
     return names
 
 
 def classifier_names() -> dict[str, str]:
     """As `package_names`, of the `Classifier`."""
-    norms = ("weight", "bias", "running_mean", "running_var", "num_batches_tracked")
-    head = {"head.conv.weight": "_conv_head.weight", **{f"head.norm.{n}": f"_bn1.{n}" for n in norms}}
-    return {**head, "output.weight": "_fc.weight", "output.bias": "_fc.bias"}
+    output = {"output.weight": "_fc.weight", "output.bias": "_fc.bias"}
+    return _unit_names("head", "_conv_head", "_bn1") | output
+
+
+def _unit_names(unit: str, conv: str, norm: str) -> dict[str, str]:
+    tensors = ("weight", "bias", "running_mean", "running_var", "num_batches_tracked")
+    return {f"{unit}.conv.weight": f"{conv}.weight", **{f"{unit}.norm.{name}": f"{norm}.{name}" for name in tensors}}

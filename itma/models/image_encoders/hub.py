@@ -115,7 +115,12 @@ class HubImageEncoder(ImageEncoder):
             config = replace(config, name=locate_image_encoder(config))
             hub = pretrained.open_config(config.name, "image encoder")
             if (tower := _tower_of(hub)) is not None:
-                return tower.take(hub, config)
+                if config.weights is not None:
+                    raise ConfigError(
+                        f"model.image_encoder.weights={config.weights!r}: {config.name!r} brings its own weights; "
+                        "leave it out"
+                    )
+                return tower(hub, config.levels, config.name)
             try:
                 image_encoder = cls(hub.to_dict(), config.levels)
             except (ValueError, KeyError, ImportError, ConfigError) as error:
@@ -328,30 +333,22 @@ class ClipImageEncoder(HubImageEncoder):
     Level n is the n-th layer's output as a map of patches, without the class token; the level after the last layer is
     the image's embedding in CLIP's own space, as a map of one cell. Layers that no level needs are left out.
     Images of another size than the tower's get interpolated positions.
+
+    Args:
+        network: the tower's configuration, or that of the whole.
+        levels: which are wanted, ascending.
+        name: the folder of its weights; None: they are new.
+
+    Raises:
+        ConfigError: there is no such level.
+        DataError: the weights cannot be read or lack a tensor.
     """
 
-    def __init__(self, network: Mapping[str, Any], levels: Sequence[int]) -> None:
+    def __init__(
+        self, network: "PretrainedConfig | Mapping[str, Any]", levels: Sequence[int], name: str | None = None
+    ) -> None:
         nn.Module.__init__(self)
-        self._take(pretrained.vision_tower(network), levels)
-
-    @classmethod
-    def take(cls, hub: "PretrainedConfig", config: ImageEncoderConfig) -> "ClipImageEncoder":
-        """The tower of a folder or hub name, with its weights.
-
-        Raises:
-            ConfigError: there is no such level, or weights are named besides those that the name brings.
-            DataError: the weights cannot be read or lack a tensor.
-        """
-        if config.weights is not None:
-            raise ConfigError(
-                f"model.image_encoder.weights={config.weights!r}: {config.name!r} brings its own weights; leave it out"
-            )
-        image_encoder = cls.__new__(cls)
-        nn.Module.__init__(image_encoder)
-        image_encoder._take(pretrained.vision_tower(hub, config.name), config.levels)
-        return image_encoder
-
-    def _take(self, tower: Any, levels: Sequence[int]) -> None:
+        tower = pretrained.vision_tower(network, name)
         inner = getattr(tower, "vision_model", tower)
         settings, layers = tower.config, len(inner.encoder.layers)
         self._layers: int = getattr(settings, "whole_layers", layers)
@@ -471,10 +468,7 @@ def _read_state(path: Path) -> dict[str, torch.Tensor]:
     """The tensors of a `.safetensors` or `.pth` file; of a checkpoint, those under `state_dict`."""
     refuse_stream(path)
     try:
-        if path.suffix == ".safetensors":
-            given: Any = load_file(path)
-        else:
-            given = load_allowed(path)
+        given: Any = load_file(path) if path.suffix == ".safetensors" else load_allowed(path)
     except FileNotFoundError as error:
         raise DataError(f"the image encoder weights {str(path)!r} do not exist") from error
     except Exception as error:  # safetensors and torch raise many kinds on damaged files
@@ -513,9 +507,7 @@ def _cut(config: "PretrainedConfig", levels: Sequence[int]) -> "PretrainedConfig
         if settings.get(name) == stages:
             smaller[name] = deepest
     whole = type(config)(**settings)
-    if smaller == settings:
-        return whole
-    return _if_a_part(type(config), smaller, whole)
+    return whole if smaller == settings else _if_a_part(type(config), smaller, whole)
 
 
 def _if_a_part(
