@@ -145,19 +145,23 @@ def from_plain(kind: type[Settings], plain: Mapping[str, Any]) -> Settings:
     return kind(**{name: _convert(f"{kind.__name__}.{name}", hints[name], value) for name, value in plain.items()})
 
 
-def options_for(kind: type[Any], given: Any, what: str) -> Any:
-    """A part's options as they were given, ready: an object of `kind`, plain values of one, or None for its defaults.
+def fill_options(settings: Any, name: str, part: type[Any], what: str) -> None:
+    """Make the options in a field of settings ready where they are plain values, or None for the part's defaults.
+
+    Args:
+        settings: a dataclass that is being made.
+        name: the field.
+        part: the class whose `Options` they are.
+        what: names these options, for the message.
 
     Raises:
-        ConfigError, UnknownNameError: they are another part's; `what` names these options in the message.
+        ConfigError, UnknownNameError: they are another part's.
     """
-    if given is None:
-        return kind()
-    if isinstance(given, dict):
-        return from_plain(kind, given)
-    if type(given) is not kind:
-        raise ConfigError(f"{what} must be {kind.__name__}, not {type(given).__name__}")
-    return given
+    options, kind = getattr(settings, name), part.Options
+    if options is None or isinstance(options, dict):
+        object.__setattr__(settings, name, from_plain(kind, options or {}))
+    elif type(options) is not kind:
+        raise ConfigError(f"{what} must be {kind.__name__}, not {type(options).__name__}")
 
 
 _RANGES: dict[str, tuple[str, Callable[[Any], bool]]] = {

@@ -34,9 +34,8 @@ def gradients_of_one_step(config: TrainConfig) -> dict[str, torch.Tensor]:
         learner = Learner(retriever, loss, config, group, _distribute(retriever, group))
         retriever.train()
         plan = Plan(data.references, batch=config.batch, seed=0)
-        with _batches(data, plan, config, retriever, group, loss, [0]) as batches:
-            for _, parts, labels in batches:
-                amount, right = add_gradients(learner, parts[0], labels[0])
+        for _, (parts, labels) in _batches(learner, data, plan, range(1), None):
+            amount, right = add_gradients(learner, parts[0], labels[0])
         gradients = {
             name: parameter.grad for name, parameter in retriever.named_parameters() if parameter.grad is not None
         }
@@ -99,8 +98,6 @@ def test_a_batch_that_does_not_split_evenly_is_refused(monkeypatch: pytest.Monke
 
     config = replace(ALONE, batch=9)
     plan = Plan(triplets().references, batch=9, seed=0)
-    with (
-        pytest.raises(ConfigError, match="split evenly over 2 processes"),
-        _batches(triplets(), plan, config, model(), Processes(0, 2), Classification(), [0]),
-    ):
-        pass
+    learner = Learner(model(), Classification(), config, Processes(0, 2), None)
+    with pytest.raises(ConfigError, match="split evenly over 2 processes"):
+        _batches(learner, triplets(), plan, range(1), None)

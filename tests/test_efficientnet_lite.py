@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import save_file
+from torch import nn
 from torch.nn import functional as F
 
 from itma.errors import ConfigError, DataError, MissingPackageError
@@ -15,8 +16,8 @@ from itma.models.image_encoders.efficientnet_lite import (
     MEAN,
     SCALES,
     STD,
-    Classifier,
     EfficientNetLite,
+    Unit,
     classifier_names,
     package_names,
 )
@@ -50,6 +51,19 @@ PUBLISHED = {
 }
 """Height and width of `draw` → the most likely class, the first 16 logits and the mean of each stage's map, of the
 package's own weights; computed by `plain` in double precision."""
+
+
+class Classifier(nn.Module):
+    """The layers after the last stage, which tell ImageNet's 1,000 classes."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.head = Unit(channels, 1280)
+        self.output = nn.Linear(1280, 1000)
+
+    def forward(self, map_BCHW: torch.Tensor) -> torch.Tensor:
+        logits: torch.Tensor = self.output(self.head(map_BCHW).mean((2, 3)))
+        return logits
 
 
 def draw(height: int, width: int) -> torch.Tensor:
@@ -338,9 +352,9 @@ def test_a_file_that_lacks_a_tensor_is_refused_by_the_tensors_name(tmp_path: Pat
 def test_a_file_with_a_tensor_too_many_is_refused_by_the_tensors_name(tmp_path: Path) -> None:
     state = state_of("efficientnet-lite0") | {"_blocks.3._se_reduce.weight": torch.ones(2)}
     torch.save(state, tmp_path / "many.pth")
-    assert "hold 1 tensors that efficientnet-lite0 does not have, e.g. '_blocks.3._se_reduce.weight'" in refused(
-        tmp_path / "many.pth"
-    )
+    message = refused(tmp_path / "many.pth")
+    assert "hold 1 tensors that this image encoder does not have, e.g. '_blocks.3._se_reduce.weight'" in message
+    assert "the same network, efficientnet-lite0" in message
 
 
 @pytest.mark.parametrize("ending", ["pth", "safetensors"])

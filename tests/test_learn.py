@@ -310,10 +310,9 @@ def test_what_is_true_of_images_counts_by_its_weight_beside_the_answer() -> None
     plan = Plan(data.references, batch=TRAIN.batch, seed=0, per_reference=TRAIN.per_reference)
 
     def loss(weight: float) -> float:
-        graded = Graded(GradedOptions(weight=weight))
-        with _batches(data, plan, TRAIN, retriever, group, graded, range(1)) as batches:
-            _, (batch,), (labels,) = next(batches)
-        value, _ = batch_loss(Learner(retriever, graded, TRAIN, group, retriever), batch, labels)
+        learner = Learner(retriever, Graded(GradedOptions(weight=weight)), TRAIN, group, retriever)
+        ((_, ((batch,), (labels,))),) = _batches(learner, data, plan, range(1), None)
+        value, _ = batch_loss(learner, batch, labels)
         return value.item()
 
     rows = plan.rows(0)

@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from itma.errors import RunError, UnknownNameError
+from itma.errors import HubError, RunError, UnknownNameError
 from itma.io import file_sum, is_lfs_pointer, parse_json
-from itma.models import hub
+from itma.models.hub import fetch_network
 from itma.models.hub_names import hub_name
 from itma.models.shipped import list_shipped, locate
 from itma.models.towers import holds_towers, towers_sum
@@ -80,15 +80,14 @@ def checkpoint_folder(folder: str | Path, which: str = "best") -> Path:
     """
     if which not in CHECKPOINTS:
         raise UnknownNameError("checkpoint", which, CHECKPOINTS)
-    folder = locate(folder)
+    folder, others = locate(folder), f"these models come with itma: {', '.join(list_shipped())}"
     if (name := hub_name(folder)) is not None:
-        folder = hub.fetch(name)
+        try:
+            folder = fetch_network(name)
+        except HubError as error:
+            raise RunError(f"{name!r} is no folder here, and the hub does not give it: {error}; {others}") from error
     if not folder.is_dir():
-        names = ", ".join(list_shipped())
-        raise RunError(
-            f"the run folder {str(folder)!r} does not exist; itma train makes one"
-            + (f", and these models come with itma: {names}" if names else "")
-        )
+        raise RunError(f"the run folder {str(folder)!r} does not exist; itma train makes one, and {others}")
     if (pointer := read_json(folder / POINTER)) is not None:
         name = pointer.get(which)
         if not isinstance(name, str) or Path(name).name != name:

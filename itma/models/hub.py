@@ -8,9 +8,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from itma.errors import HubError, RunError
+from itma.errors import HubError
 from itma.models.hub_names import find_cached_folder, weights_files
-from itma.models.shipped import list_shipped
 
 _SMALL = ("*.json", "*.txt", "*.model")
 """Everything of a model but its weights: settings, tokenizer, sums."""
@@ -159,25 +158,6 @@ def _fetch_file(name: str, file: str, **options: Any) -> bool:
         except errors.EntryNotFoundError:
             return False
         return True
-
-
-def fetch(name: str) -> Path:
-    """The folder of a model on the hub, in the hub's cache; what is there already is taken without asking the network.
-
-    Args:
-        name: `ORG/NAME`.
-
-    Raises:
-        RunError: it is not to be had; the message says why, and names the models that come with itma.
-    """
-    try:
-        return fetch_network(name)
-    except HubError as error:
-        names = ", ".join(list_shipped())
-        raise RunError(
-            f"{name!r} is no folder here, and the hub does not give it: {error}"
-            + (f". Models that come with itma: {names}" if names else "")
-        ) from error
 
 
 @contextmanager

@@ -198,9 +198,8 @@ def text_tower(description: Mapping[str, Any]) -> Any:
     """A text network without trained weights, from what `describe` made of its configuration."""
     from transformers import AutoConfig, AutoModel, CLIPTextModelWithProjection, SiglipTextModel
 
-    settings = dict(description)
     with _quiet():  # SigLIP's settings name marks that its vocabulary lacks, and that nothing uses
-        config: Any = AutoConfig.for_model(settings.pop("model_type"), **settings)
+        config: Any = AutoConfig.for_model(**description)
         if config.model_type == "clip_text_model":
             return CLIPTextModelWithProjection(config)
         if config.model_type == "siglip_text_model":

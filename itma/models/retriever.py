@@ -16,7 +16,7 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 from torch.nn import functional as F
 
-from itma.config import APPLIES, BELONGS, check_ranges, from_plain, options_for, to_plain
+from itma.config import APPLIES, BELONGS, check_ranges, fill_options, from_plain, to_plain
 from itma.data.conversations import split_turns
 from itma.data.images import Preprocess, Source, as_pixels
 from itma.data.tokenizer import Tokenizer, Tokens
@@ -69,11 +69,8 @@ class RetrieverConfig:
 
     def __post_init__(self) -> None:
         check_ranges(self, "model", at_least_one="dim")
-        composer, tracker = composer_named(self.composer), tracker_named(self.tracker)
-        options = options_for(composer.Options, self.options, f"options of {self.composer!r}")
-        object.__setattr__(self, "options", options)
-        options = options_for(tracker.Options, self.tracker_options, f"tracker_options of {self.tracker!r}")
-        object.__setattr__(self, "tracker_options", options)
+        fill_options(self, "options", composer_named(self.composer), f"options of {self.composer!r}")
+        fill_options(self, "tracker_options", tracker_named(self.tracker), f"tracker_options of {self.tracker!r}")
 
     def find_networks(self) -> None:
         """See that the networks of others that it names are there; what is on the hub is fetched.
@@ -301,9 +298,10 @@ class Retriever(Embedder, nn.Module):
             different.append("their words")
         if different:
             raise ConfigError(f"the two models cannot be averaged, for they are of different shapes: {different[0]}")
+        # the composer's, which are drawn at random where a training begins
+        matrices = [name for name in own if name.startswith("composer.") and own[name].dim() in (2, 4)]
         own_weights, other_weights = (
-            torch.cat([state[name].flatten().float() for name in own if _is_learned(name, own[name])])
-            for state in (own, others)
+            torch.cat([state[name].flatten().float() for name in matrices]) for state in (own, others)
         )
         if (likeness := float(F.cosine_similarity(own_weights, other_weights, dim=0))) < _RELATED:
             raise ConfigError(
@@ -727,11 +725,6 @@ _WORD_TABLE = "text_encoder.embedding.weight"
 """A row for each word: what training learned of new words stands after those of its start."""
 _RELATED = 0.3
 """Cosine of two models' weights from which they count as related; of models that began apart it is about 0."""
-
-
-def _is_learned(name: str, tensor: torch.Tensor) -> bool:
-    """Whether a tensor is one of the composer's matrices, which are drawn at random where a training begins."""
-    return name.startswith("composer.") and tensor.dim() in (2, 4)
 
 
 def _text_encoder(

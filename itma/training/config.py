@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from math import cos, pi
 from typing import Any, Literal
 
-from itma.config import APPLIES, BELONGS, check_ranges, options_for
+from itma.config import APPLIES, BELONGS, check_ranges, fill_options
 from itma.errors import ConfigError, UnknownNameError
 from itma.training.losses import loss_named
 
@@ -109,8 +109,7 @@ class TrainConfig:
             shares="crop grounds",
             below_one="hold_out",
         )
-        what = f"train.loss_options of the loss {self.loss!r}"
-        object.__setattr__(self, "loss_options", options_for(loss_named(self.loss).Options, self.loss_options, what))
+        fill_options(self, "loss_options", loss_named(self.loss), f"train.loss_options of the loss {self.loss!r}")
         if self.views and not self.frozen_levels:
             raise ConfigError(
                 f"train.views={self.views} stores what frozen levels make of images, and none is frozen: say how many"

@@ -7,9 +7,8 @@ import math
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable, Generator, Iterator, Mapping
+from contextlib import closing, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -37,7 +36,7 @@ from itma.training.run import (
     read_metrics,
     save_checkpoint,
 )
-from itma.training.speed import count_products, peak, to_device
+from itma.training.speed import count_products, load_ahead, peak, to_device
 from itma.training.step import NO_REFERENCE, Learner, add_gradients, check_chunks
 from itma.training.views import Views, change_images, make_views
 
@@ -136,9 +135,9 @@ def train(
         numbers: dict[str, float] = {}
         with (
             bar(f"training {model.name}", show=progress, total=config.steps, unit="step", done=now.step) as meter,
-            _batches(learner, triplets, plan, range(now.step, config.steps), views) as batches,
+            closing(_batches(learner, triplets, plan, range(now.step, config.steps), views)) as batches,
         ):
-            for step, parts, labels in batches:
+            for step, (parts, labels) in batches:
                 rate = config.rate(step)
                 for group in optimizer.param_groups:
                     group["lr"] = rate * group["factor"]
@@ -276,10 +275,9 @@ def _distribute(model: Retriever, world: Processes) -> Any:
     return DistributedDataParallel(model, **{buffers: False})  # type: ignore[arg-type]
 
 
-@contextmanager
 def _batches(
     learner: Learner, triplets: Triplets, plan: Plan, steps: range, views: Views | None
-) -> Iterator[Iterator[tuple[int, list[Batch], list[torch.Tensor]]]]:
+) -> Generator[tuple[int, tuple[list[Batch], list[torch.Tensor]]], None, None]:
     """For each step its number, this process's share of each part, and each part's labels, see `batch_loss`.
 
     The next step's images are loaded while the present one is worked on.
@@ -314,15 +312,7 @@ def _batches(
             labels.append(truth)
         return batches, labels
 
-    def each() -> Iterator[tuple[int, list[Batch], list[torch.Tensor]]]:
-        ahead: Future[tuple[list[Batch], list[torch.Tensor]]] | None = None
-        for step in steps:
-            batches, labels = load(step) if ahead is None else ahead.result()
-            ahead = pool.submit(load, step + 1) if step + 1 in steps else None
-            yield step, batches, labels
-
-    with ThreadPoolExecutor(max_workers=1) as pool:
-        yield each()
+    return load_ahead(load, steps)
 
 
 def _measure(
@@ -343,12 +333,8 @@ def _measure(
     value = measures.numbers.get(config.metric)
     if look is not None and value is None:
         measured = ", ".join(measures.numbers) or "nothing"
-        log.warning(
-            "step %d: train.metric=%s was not measured (%s was), so it cannot become the best checkpoint",
-            now.step,
-            config.metric,
-            measured,
-        )
+        what = "step %d: train.metric=%s was not measured (%s was), so it cannot become the best checkpoint"
+        log.warning(what, now.step, config.metric, measured)
     now = replace(now, measured=True)
     if value is not None and (now.best is None or value >= now.best):
         now = replace(now, best=value, best_step=now.step)

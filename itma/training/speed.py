@@ -2,11 +2,12 @@
 
 import logging
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import cache
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -17,6 +18,8 @@ from itma.data.triplets import Triplets
 from itma.progress import bar
 
 log = logging.getLogger(__name__)
+
+Loaded = TypeVar("Loaded")
 
 _AT_ONCE = 256
 """Images that are decoded together."""
@@ -51,6 +54,16 @@ def count_products(model: nn.Module) -> Iterator[Callable[[], float]]:
     finally:
         for handle in handles:
             handle.remove()
+
+
+def load_ahead(load: Callable[[int], Loaded], numbers: Sequence[int]) -> Generator[tuple[int, Loaded], None, None]:
+    """Each number with what `load` makes of it; the next is loaded in a thread while the present one is worked on."""
+    with ThreadPoolExecutor(max_workers=1) as pool:
+        ahead = [pool.submit(load, number) for number in numbers[:1]]
+        for position, number in enumerate(numbers, start=1):
+            loaded = ahead.pop().result()
+            ahead += [pool.submit(load, following) for following in numbers[position : position + 1]]
+            yield number, loaded
 
 
 @cache

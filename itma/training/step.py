@@ -154,7 +154,7 @@ def _embed(
         pixels = model.preprocess.normalise(send(batch.pixels, device))
     tokens, turns = model.read(batch.feedback)
     with torch.autocast(device.type, torch.bfloat16, enabled=low):
-        queries, images, own = forward(
+        return forward(
             pixels,
             batch.references,
             batch.targets,
@@ -163,7 +163,6 @@ def _embed(
             references_too=learner.loss.reads_references,
             own_loss=True,
         )
-    return queries, images, own
 
 
 def _loss_of(

@@ -9,7 +9,6 @@ import logging
 import os
 import tempfile
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +22,7 @@ from itma.models.retriever import Retriever, add_tensors
 from itma.progress import bar
 from itma.sharing import share
 from itma.training.config import TrainConfig
+from itma.training.speed import load_ahead
 
 log = logging.getLogger(__name__)
 
@@ -109,15 +109,9 @@ class Views:
         def decode(start: int) -> torch.Tensor:
             return images.load(wanted[start : start + _AT_ONCE], model.preprocess)
 
-        starts = list(range(0, len(wanted), _AT_ONCE))
-        with ThreadPoolExecutor(max_workers=1) as pool:
-            ahead = pool.submit(decode, starts[0])
-            for number, start in enumerate(starts):
-                plain = ahead.result()
-                if number + 1 < len(starts):
-                    ahead = pool.submit(decode, starts[number + 1])
-                for view in range(self._config.views):
-                    yield start, view, plain if view == 0 else change_images(plain, self._config, step=view, part=start)
+        for start, plain in load_ahead(decode, range(0, len(wanted), _AT_ONCE)):
+            for view in range(self._config.views):
+                yield start, view, plain if view == 0 else change_images(plain, self._config, step=view, part=start)
 
     def _begun(self, model: Retriever, pixels: torch.Tensor) -> Sequence[np.ndarray]:
         training = model.image_encoder.training

@@ -20,8 +20,12 @@ from itma.models.transformer import AttentionKind, Block, LayerNorm, sequence_si
 
 
 @dataclass(frozen=True)
-class TransformerOptions:
-    """What the composers over a Transformer have in common."""
+class ItmaOptions:
+    """ITMA's own options.
+
+    >>> ItmaOptions(blocks=1, attention="identity").heads
+    8
+    """
 
     blocks: int = 1
     """Transformer encoder layers."""
@@ -30,22 +34,7 @@ class TransformerOptions:
     width: int = 256
     """Hidden features of each layer's feed-forward network."""
     attention: AttentionKind = "softmax"
-    """`identity` leaves the scaled scores as they are, masked entries 0 (ITMA's published CSS recipe)."""
-    dropout: float = 0.0
-    """Share dropped after attention and inside the feed-forward network; the published recipes use 0.1."""
-
-    def __post_init__(self) -> None:
-        check_ranges(self, "model.options", at_least_one="blocks heads width", below_one="dropout")
-
-
-@dataclass(frozen=True)
-class ItmaOptions(TransformerOptions):
-    """ITMA's own options.
-
-    >>> ItmaOptions(blocks=1, attention="identity").heads
-    8
-    """
-
+    """`identity` leaves the scaled scores as they are, masked entries 0 (the published CSS recipe)."""
     positions: Literal["none", "sinusoidal", "learned", "sequence"] = "learned"
     """What is added to tell a token's place. `sinusoidal` and `learned` tell each image token its row and column,
     `learned` by one table for each level; `sequence` numbers all tokens through, words too (MAAF's code)."""
@@ -63,10 +52,11 @@ class ItmaOptions(TransformerOptions):
     """Share of an image's embedding, from 0 to 1, that is how strongly the last level's channels answer anywhere in it,
     as the image encoder has it from its pretraining; the rest is what the Transformer makes. An image alone is compared
     by both; a query with words by the rest only. Of images unlike those of the training it finds more of the kind."""
+    dropout: float = 0.0
+    """Share dropped after attention and inside the feed-forward network; the published recipes use 0.1."""
 
     def __post_init__(self) -> None:
-        super().__post_init__()
-        check_ranges(self, "model.options", below_one="look")
+        check_ranges(self, "model.options", at_least_one="blocks heads width", below_one="dropout look")
 
 
 @register("itma")

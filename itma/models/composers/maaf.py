@@ -14,23 +14,37 @@ from typing import Literal
 import torch
 from torch import nn
 
+from itma.config import check_ranges
 from itma.errors import ConfigError
 from itma.models.composers.base import Composer, FeatureShapes, Maps, register
-from itma.models.composers.itma import TransformerOptions, cells_of, projections_and_positions
+from itma.models.composers.itma import cells_of, projections_and_positions
 from itma.models.text_encoders.base import Words
-from itma.models.transformer import Attention, Block, LayerNorm, feed_forward
+from itma.models.transformer import Attention, AttentionKind, Block, LayerNorm, feed_forward
 
 
 @dataclass(frozen=True)
-class MaafOptions(TransformerOptions):
+class MaafOptions:
     """What both forms have in common.
 
     >>> MaafOptions(blocks=2).heads
     8
     """
 
+    blocks: int = 1
+    """Layers of the Transformer."""
+    heads: int = 8
+    """Attention heads of each layer, at least 1."""
+    width: int = 256
+    """Hidden features of each feed-forward network."""
+    attention: AttentionKind = "softmax"
+    """`identity` leaves the scaled scores as they are, masked entries 0."""
     positions: Literal["none", "sinusoidal", "learned"] = "learned"
     """What is added to tell each cell its row and column; `learned` by one table for each level."""
+    dropout: float = 0.0
+    """Share dropped after attention and inside the feed-forward networks (published: 0.1)."""
+
+    def __post_init__(self) -> None:
+        check_ranges(self, "model.options", at_least_one="blocks heads width", below_one="dropout")
 
 
 STEPS = ("xxx", "mmm", "xmm", "mxx", "xff", "mff", "xmm.mxx")

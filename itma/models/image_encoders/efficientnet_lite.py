@@ -31,7 +31,7 @@ _STAGES = (
 )
 """Expansion, channels, repeats, stride, kernel of each stage."""
 STAGES = len(_STAGES)
-_STEM, _HEAD, _CLASSES, _EPS = 32, 1280, 1000, 1e-3
+_STEM, _EPS = 32, 1e-3
 
 
 class EfficientNetLite(nn.Module):
@@ -46,7 +46,7 @@ class EfficientNetLite(nn.Module):
         super().__init__()
         width, depth = SCALES[name]
         self.name = name
-        self.stem = _Unit(3, _STEM, kernel=3, stride=2)
+        self.stem = Unit(3, _STEM, kernel=3, stride=2)
         self.stages, channels = nn.ModuleList(), _STEM
         for stage, (expansion, wanted, repeats, stride, kernel) in enumerate(_STAGES[:stages]):
             outer = stage in (0, STAGES - 1)  # the first and the last stage keep their depth
@@ -71,24 +71,7 @@ class EfficientNetLite(nn.Module):
         return maps
 
 
-class Classifier(nn.Module):
-    """The layers after the last stage, which tell ImageNet's 1,000 classes; `itma` needs them for checks only.
-
-    Args:
-        channels: of the last stage's map.
-    """
-
-    def __init__(self, channels: int) -> None:
-        super().__init__()
-        self.head = _Unit(channels, _HEAD)
-        self.output = nn.Linear(_HEAD, _CLASSES)
-
-    def forward(self, map_BCHW: torch.Tensor) -> torch.Tensor:
-        """The last stage's map (images, channels, rows, columns) → logits (images, 1000)."""
-        return self.output(self.head(map_BCHW).mean((2, 3)))
-
-
-class _Unit(nn.Module):
+class Unit(nn.Module):
     """Convolution with TensorFlow's "same" padding, batch norm and, unless `linear`, ReLU6."""
 
     def __init__(
@@ -147,9 +130,9 @@ class _Block(nn.Module):
     def __init__(self, inner: int, out: int, expansion: int, kernel: int, stride: int) -> None:
         super().__init__()
         wide = inner * expansion
-        self.expand = _Unit(inner, wide) if expansion > 1 else nn.Identity()
-        self.depthwise = _Unit(wide, wide, kernel=kernel, stride=stride, groups=wide)
-        self.project = _Unit(wide, out, linear=True)
+        self.expand = Unit(inner, wide) if expansion > 1 else nn.Identity()
+        self.depthwise = Unit(wide, wide, kernel=kernel, stride=stride, groups=wide)
+        self.project = Unit(wide, out, linear=True)
         self.residual = stride == 1 and inner == out
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
@@ -177,7 +160,7 @@ def package_names(network: EfficientNetLite) -> dict[str, str]:
         for index, block in enumerate(blocks.children()):
             assert isinstance(block, _Block)
             prefix, published = f"stages.{stage}.{index}", f"_blocks.{number}"
-            if isinstance(block.expand, _Unit):
+            if isinstance(block.expand, Unit):
                 names |= _unit_names(f"{prefix}.expand", f"{published}._expand_conv", f"{published}._bn0")
             names |= _unit_names(f"{prefix}.depthwise", f"{published}._depthwise_conv", f"{published}._bn1")
             names |= _unit_names(f"{prefix}.project", f"{published}._project_conv", f"{published}._bn2")
@@ -186,7 +169,7 @@ def package_names(network: EfficientNetLite) -> dict[str, str]:
 
 
 def classifier_names() -> dict[str, str]:
-    """As `package_names`, of the `Classifier`."""
+    """As `package_names`, of the layers after the last stage, which tell ImageNet's classes and have no use here."""
     output = {"output.weight": "_fc.weight", "output.bias": "_fc.bias"}
     return _unit_names("head", "_conv_head", "_bn1") | output
 

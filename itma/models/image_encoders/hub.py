@@ -25,19 +25,13 @@ from itma.models.pickles import load_allowed, unwrap, why_not_opened, without_pr
 if TYPE_CHECKING:
     from transformers import PretrainedConfig
 
-KNOWN: dict[str, dict[str, Any]] = {
-    "resnet-small": {"embedding_size": 32, "hidden_sizes": [32, 64, 128, 256], "depths": [1, 1, 1, 1]},
-    "resnet-18": {"embedding_size": 64, "hidden_sizes": [64, 128, 256, 512], "depths": [2, 2, 2, 2]},
-    "resnet-50": {
-        "embedding_size": 64,
-        "hidden_sizes": [256, 512, 1024, 2048],
-        "depths": [3, 4, 6, 3],
-        "layer_type": "bottleneck",
-    },
+KNOWN = {
+    "resnet-small": ResNetShape(32, (32, 64, 128, 256), (1, 1, 1, 1), "basic"),
+    "resnet-18": ResNetShape(64, (64, 128, 256, 512), (2, 2, 2, 2), "basic"),
+    "resnet-50": ResNetShape(64, (256, 512, 1024, 2048), (3, 4, 6, 3), "bottleneck"),
 }
-"""Image encoders known by a short name, as fields of a `ResNetShape`; built from scratch unless weights are
-given. `resnet-small` is meant for images of about 96×64 pixels."""
-
+"""Image encoders known by a short name; built from scratch unless weights are given. `resnet-small` is meant for images
+of about 96×64 pixels."""
 
 _PROBE = 64
 """Height and width in pixels of the image that a network is tried with, where its configuration names none."""
@@ -72,9 +66,7 @@ class HubImageEncoder(ImageEncoder):
         super().__init__(levels)
         from transformers import AutoBackbone, AutoConfig
 
-        settings = dict(network)
-        config = AutoConfig.for_model(settings.pop("model_type"), **settings)
-        self.network = AutoBackbone.from_config(_cut(config, self.levels))
+        self.network = AutoBackbone.from_config(_cut(AutoConfig.for_model(**network), self.levels))
         self.channels = tuple(self.network.channels)
         if self.network.config.model_type != "resnet":
             self.channels = self._examine()
@@ -110,7 +102,7 @@ class HubImageEncoder(ImageEncoder):
     def open(cls, config: ImageEncoderConfig) -> "HubImageEncoder":
         """See `build`; a name that is not registered is a folder's, or one on the hub."""
         if config.name in KNOWN:
-            image_encoder: HubImageEncoder = ResNetEncoder({"layer_type": "basic", **KNOWN[config.name]}, config.levels)
+            image_encoder: HubImageEncoder = ResNetEncoder(asdict(KNOWN[config.name]), config.levels)
         else:
             config = replace(config, name=locate_image_encoder(config))
             hub = pretrained.open_config(config.name, "image encoder")
@@ -126,13 +118,10 @@ class HubImageEncoder(ImageEncoder):
             except (ValueError, KeyError, ImportError, ConfigError) as error:
                 raise ConfigError(f"the image encoder {config.name!r} cannot be used: {error}") from error
             if config.weights is None:
+                network, new = image_encoder.network, "hidden_states_norms."
                 # a hub's classifier has no norms for the maps between: they begin neutral
                 image_encoder.network = pretrained.load_weights(
-                    type(image_encoder.network),
-                    config.name,
-                    image_encoder.network.config,
-                    "image encoder",
-                    new="hidden_states_norms.",
+                    type(network), config.name, network.config, "image encoder", new=new
                 )
                 image_encoder._examine()
         if config.weights is not None:
