@@ -85,6 +85,7 @@ class Unit(nn.Module):
         self.kernel, self.stride, self.linear = kernel, stride, linear
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """(images, channels, rows, columns) → the same axes."""
         if self.stride > 1:
             top, bottom = _same(x.shape[2], self.kernel, self.stride)
             left, right = _same(x.shape[3], self.kernel, self.stride)
