@@ -45,8 +45,8 @@ class Setting:
         text = self.meaning
         text += f" One of: {', '.join(self.choices)}." if self.choices else ""
         text += f" Default: {json.dumps(self.default)}." if self.default != self.value else ""
-        shown = textwrap.fill(" ".join(text.split()), 100, initial_indent="    ", subsequent_indent="    ")
-        return f"{self.name}={json.dumps(self.value)}\n{shown}"
+        paragraph = textwrap.fill(" ".join(text.split()), 100, initial_indent="    ", subsequent_indent="    ")
+        return f"{self.name}={json.dumps(self.value)}\n{paragraph}"
 
 
 def to_plain(settings: Any) -> dict[str, Any]:
@@ -84,9 +84,9 @@ def describe_settings(settings: Any, prefix: str = "") -> list[Setting]:
             continue
         default = field.default if field.default_factory is dataclasses.MISSING else field.default_factory()
         choices = get_args(hints[field.name]) if get_origin(hints[field.name]) is Literal else ()
-        shown, usual = json.loads(json.dumps([value, None if default is dataclasses.MISSING else default]))
+        plain, usual = json.loads(json.dumps([value, None if default is dataclasses.MISSING else default]))
         meaning = texts.get(field.name, "")
-        entries.append(Setting(f"{prefix}{field.name}", shown, usual, tuple(map(str, choices)), meaning))
+        entries.append(Setting(f"{prefix}{field.name}", plain, usual, tuple(map(str, choices)), meaning))
     return entries
 
 
@@ -249,10 +249,10 @@ def _change(settings: Any, prefix: str, changes: Mapping[str, Any]) -> Any:
             options |= {field.name: groups.pop(field.name)} if field.name in groups else {}
     for name, within in groups.items():
         values[name] = _change(getattr(settings, name), f"{prefix}{name}.", within)
-    made: Any = dataclasses.replace(settings, **values)  # type: ignore[type-var]
+    result: Any = dataclasses.replace(settings, **values)  # type: ignore[type-var]
     for name, within in options.items():
-        made = dataclasses.replace(made, **{name: _change(getattr(made, name), f"{prefix}{name}.", within)})
-    return made
+        result = dataclasses.replace(result, **{name: _change(getattr(result, name), f"{prefix}{name}.", within)})
+    return result
 
 
 def _field(settings: Any, name: str) -> tuple[Any, Any]:

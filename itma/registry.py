@@ -108,8 +108,8 @@ class Registry(Mapping[str, Part], Generic[Part]):
                     f"class that extends {self._base.__module__}.{self._base.__name__}"
                 )
             before = self._parts.get(name)
-            taken = before is not None and _address(before) != _address(part)
-            if taken or self._own.get(name, part.__module__) != part.__module__:
+            is_other = before is not None and _address(before) != _address(part)
+            if is_other or self._own.get(name, part.__module__) != part.__module__:
                 holder = before.__module__ if before is not None else self._own[name]
                 raise ConfigError(
                     f"the {self.kind} {name!r} is registered already, by {holder}; choose another name than "

@@ -202,7 +202,7 @@ def _write(graph: nn.Module, path: Path, model: Retriever) -> None:
     tokens = model.tokenizer(_sentences(model, 3, 4))
     pixels = torch.zeros(3, 3, model.preprocess.height, model.preprocess.width, dtype=torch.uint8)
     maps = model.feature_maps(pixels)
-    given: dict[str, tuple[Any, Any]] = {
+    examples: dict[str, tuple[Any, Any]] = {
         "pixels": (pixels, {0: batch}),
         "maps": (maps, [{0: batch} for _ in maps]),
         "ids": (tokens.ids, {0: batch, 1: words}),
@@ -214,8 +214,8 @@ def _write(graph: nn.Module, path: Path, model: Retriever) -> None:
         with _quiet(), torch.no_grad(), torch.autocast("cpu", enabled=False):
             program = torch.export.export(
                 graph.eval(),
-                tuple(given[name][0] for name in names),
-                dynamic_shapes={name: given[name][1] for name in names},
+                tuple(examples[name][0] for name in names),
+                dynamic_shapes={name: examples[name][1] for name in names},
             )
             torch.onnx.export(
                 program,
@@ -223,7 +223,7 @@ def _write(graph: nn.Module, path: Path, model: Retriever) -> None:
                 path,
                 input_names=inputs,
                 output_names=list(by_level(maps)) if path.name == MAPS else ["embeddings"],
-                dynamic_shapes={name: _names_of(given[name][1]) for name in names},
+                dynamic_shapes={name: _names_of(examples[name][1]) for name in names},
                 opset_version=OPSET,
                 external_data=False,
                 verbose=False,
@@ -257,10 +257,10 @@ def _quiet() -> Iterator[None]:
 def _sentences(model: Retriever, count: int, words: int | None) -> list[str]:
     """Made of words the model knows: the first as long as asked, the others shorter, the last of several empty."""
     reader = model.tokenizer
-    draw, known = random.Random(0), [word for word in reader.vocabulary if word.isascii() and word.isalnum()]
+    draw, vocabulary = random.Random(0), [word for word in reader.vocabulary if word.isascii() and word.isalnum()]
     longest = reader.max_words - 2 * reader.special_tokens if words is None else words
     lengths = [longest, *(draw.randrange(1, longest + 1) for _ in range(count - 2)), 0][:count]
-    return [" ".join(draw.choices(known, k=length)) for length in lengths]
+    return [" ".join(draw.choices(vocabulary, k=length)) for length in lengths]
 
 
 def _difference(model: Retriever, exported: OnnxRetriever) -> float:

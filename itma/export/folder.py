@@ -95,12 +95,12 @@ def read(folder: Path) -> Description:
             raise RunError(f"{str(folder)!r} was exported by an older itma than this one; {_AGAIN}")
         sums = plain.pop("sums")
         description = from_plain(Description, plain)
-        wanted = {name: str(sums[name]) for name in (*description.graphs, TOKENIZER)}
+        file_sums = {name: str(sums[name]) for name in (*description.graphs, TOKENIZER)}
     except RunError:
         raise
     except (ItmaError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise RunError(f"{str(folder / DESCRIPTION)!r} is damaged ({error}); {_AGAIN}") from error
-    for name, expected in wanted.items():
+    for name, expected in file_sums.items():
         if not (folder / name).is_file():
             raise RunError(f"{str(folder / name)!r} is missing; {_AGAIN}")
         if file_sum(folder / name) != expected:

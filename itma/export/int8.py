@@ -48,21 +48,21 @@ def quantise(
         from onnx import load
     except ImportError as error:
         raise missing_extra_error() from error
-    known = source.description
+    full = source.description
     convolving = [
-        name for name in known.graphs if any(node.op_type == "Conv" for node in load(source.folder / name).graph.node)
+        name for name in full.graphs if any(node.op_type == "Conv" for node in load(source.folder / name).graph.node)
     ]
     with bar("calibrating", show=progress, total=len(convolving) * len(pixels), unit="image") as meter:
-        for name in known.graphs:
+        for name in full.graphs:
             if name in convolving:
                 _write(source.folder / name, folder / name, _inputs(source, name, pixels, sentences, meter))
             else:
                 shutil.copyfile(source.folder / name, folder / name)
     shutil.copyfile(source.folder / TOKENIZER, folder / TOKENIZER)
-    digest = hashlib.sha256(known.fingerprint.encode())
-    for name in sorted(known.graphs):
+    digest = hashlib.sha256(full.fingerprint.encode())
+    for name in sorted(full.graphs):
         digest.update(file_sum(folder / name).encode())
-    description = dataclasses.replace(known, precision="int8", fingerprint=digest.hexdigest())
+    description = dataclasses.replace(full, precision="int8", fingerprint=digest.hexdigest())
     description.write(folder)
     return description
 

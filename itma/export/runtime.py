@@ -62,11 +62,11 @@ class OnnxRetriever(Embedder):
         Raises:
             DataError: images of another size, to which the graphs cannot be put.
         """
-        wanted = (3, self.preprocess.height, self.preprocess.width)
-        if pixels.dtype != torch.uint8 or tuple(pixels.shape[1:]) != wanted:
+        shape = (3, self.preprocess.height, self.preprocess.width)
+        if pixels.dtype != torch.uint8 or tuple(pixels.shape[1:]) != shape:
             raise DataError(
                 f"images of shape {tuple(pixels.shape)} and type {pixels.dtype} were given; exported graphs take "
-                f"uint8 images of {wanted}, as preprocess.read and preprocess.fitted make them"
+                f"uint8 images of {shape}, as preprocess.read and preprocess.fitted make them"
             )
         return self._run(MAPS, pixels=pixels)
 
@@ -87,9 +87,9 @@ class OnnxRetriever(Embedder):
         if graph not in self._sessions:
             self._sessions[graph] = session(self.folder / graph)
         running = self._sessions[graph]
-        wanted = [one.name for one in running.get_inputs()]
+        names = [one.name for one in running.get_inputs()]
         return [
-            torch.from_numpy(one) for one in running.run(None, {name: inputs[name].cpu().numpy() for name in wanted})
+            torch.from_numpy(one) for one in running.run(None, {name: inputs[name].cpu().numpy() for name in names})
         ]
 
 

@@ -67,7 +67,7 @@ def upload(
         api = HfApi(token=token)
         if revision is not None and not create_pr and not revision.startswith("refs/"):
             api.create_branch(repo_id, branch=revision, exist_ok=True)
-        done = api.upload_folder(
+        commit = api.upload_folder(
             repo_id=repo_id,
             folder_path=folder,
             revision=revision,
@@ -75,7 +75,7 @@ def upload(
             delete_patterns=replaced,
             **options,
         )
-        return str(done.pr_url or done.commit_url)
+        return str(commit.pr_url or commit.commit_url)
 
 
 def download(

@@ -53,13 +53,13 @@ def find_installed(name: str) -> str:
     return str(Path(next(iter(spec.submodule_search_locations))) / folder)
 
 
-def locate(name: str, what: str, known: str = "", also: Sequence[str] = ()) -> str:
+def locate(name: str, what: str, choices: str = "", also: Sequence[str] = ()) -> str:
     """The folder of a network: as it is named, of a package that brings it, or in the hub's cache, fetched if need be.
 
     Args:
         name: a folder, a name that a package is known by, or a name on the hub.
         what: what it is wanted for, for the error.
-        known: names that could have been meant, for the error.
+        choices: names that could have been meant, for the error.
         also: files of which one is needed besides.
 
     Raises:
@@ -73,7 +73,7 @@ def locate(name: str, what: str, known: str = "", also: Sequence[str] = ()) -> s
         return str(fetch_network(name, also))
     except HubError as error:
         raise ConfigError(
-            f"no {what} {name!r}: {known and f'choose from {known}, or '}give a local folder with config.json and "
+            f"no {what} {name!r}: {choices and f'choose from {choices}, or '}give a local folder with config.json and "
             f"weights, or a name on the hub ({error})"
         ) from error
 

@@ -290,11 +290,11 @@ class Retriever(Embedder, nn.Module):
             raise ConfigError(f"share={share!r} is not from 0 (this model alone) to 1 (the other alone)")
         other = other.resize(self.preprocess.height, self.preprocess.width)
         own, others = self.state_dict(), other.state_dict()
-        words, known = list(self.tokenizer.vocabulary), list(other.tokenizer.vocabulary)
+        words, other_words = list(self.tokenizer.vocabulary), list(other.tokenizer.vocabulary)
         different = sorted(own.keys() ^ others.keys()) + [
             name for name in own if name in others and own[name].shape != others[name].shape and name != _WORD_TABLE
         ]
-        if words[: len(known)] != known:
+        if words[: len(other_words)] != other_words:
             different.append("their words")
         if different:
             raise ConfigError(f"the two models cannot be averaged, for they are of different shapes: {different[0]}")
@@ -369,8 +369,8 @@ class Retriever(Embedder, nn.Module):
         else:
             maps = self.image_encoder.finish(pixels, self._frozen_levels)
         needed = torch.cat([targets, torch.where(references < 0, targets, references)]) if references_too else targets
-        wanted, rows = (self._send(each) for each in needed.unique(return_inverse=True))
-        images = self._check_rows(self.composer.embed_images([level[wanted] for level in maps]), len(wanted), "images")
+        needed, rows = (self._send(each) for each in needed.unique(return_inverse=True))
+        images = self._check_rows(self.composer.embed_images([level[needed] for level in maps]), len(needed), "images")
         if self.composer.learns_alone:
             references, turns, rest = targets, None, Tokens(*(part[: len(targets), :1] for part in tokens))
             tokens = Tokens(rest.ids, torch.zeros_like(rest.mask))
@@ -435,10 +435,10 @@ class Retriever(Embedder, nn.Module):
 
         What holds no word that the model knows is passed over; of a conversation without any, one sentence stays.
         """
-        known = [
+        conversations = [
             [one for one in split_turns(text) if bool(self.tokenizer([one]).mask.any())] or [text] for text in feedback
         ]
-        return [one for each in known for one in each], torch.tensor([len(each) for each in known])
+        return [one for each in conversations for one in each], torch.tensor([len(each) for each in conversations])
 
     def follow(self, queries: torch.Tensor, turns: torch.Tensor | None = None) -> torch.Tensor:
         """Embeddings of turns, (turns, dim) of length 1 → those of conversations, (rows, dim) of length 1.

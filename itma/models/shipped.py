@@ -26,10 +26,10 @@ def find_shipped_folder(name: str) -> Path:
     Raises:
         UnknownNameError: there is none of that name.
     """
-    known = list_shipped()
-    if name not in known:
-        raise UnknownNameError("model that comes with itma", name, known)
-    return known[name]
+    models = list_shipped()
+    if name not in models:
+        raise UnknownNameError("model that comes with itma", name, models)
+    return models[name]
 
 
 def is_shipped(run: str | Path) -> bool:

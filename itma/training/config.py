@@ -126,8 +126,8 @@ class TrainConfig:
         """The learning rate of step `step` (from 0)."""
         rise = min(1.0, (step + 1) / self.warmup) if self.warmup else 1.0
         if self.schedule == "cosine":
-            done = min(1.0, max(0.0, (step - self.warmup) / max(1, self.steps - self.warmup)))
-            return self.learning_rate * rise * 0.5 * (1 + cos(pi * done))
+            share = min(1.0, max(0.0, (step - self.warmup) / max(1, self.steps - self.warmup)))
+            return self.learning_rate * rise * 0.5 * (1 + cos(pi * share))
         if self.schedule == "step":
             return float(self.learning_rate * rise * self.decay_factor ** (step // self.decay_every))
         return self.learning_rate * rise

@@ -110,6 +110,6 @@ def distillation(
     again = labels[:, None] == labels[None, :]
     again.fill_diagonal_(False)
     lowest = torch.finfo(scores.dtype).min / 2
-    model, wanted = ((rows / temperature).masked_fill(again, lowest).log_softmax(1) for rows in (scores, teacher))
-    apart = F.kl_div(model, wanted.to(model.dtype), reduction="batchmean", log_target=True)
+    model, goal = ((rows / temperature).masked_fill(again, lowest).log_softmax(1) for rows in (scores, teacher))
+    apart = F.kl_div(model, goal.to(model.dtype), reduction="batchmean", log_target=True)
     return apart * (temperature * temperature)

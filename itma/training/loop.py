@@ -155,13 +155,13 @@ def train(
                     record.operations = operations()
                 length = torch.nn.utils.clip_grad_norm_(model.parameters(), config.clip or math.inf)
                 unread.append(torch.stack([mean, right, length]))
-                done = step + 1
-                due = done % config.evaluate_every == 0 or done == config.steps
-                stopping = stop.is_set() or done == stop_after
-                if answers_at_once(model.device) or due or stopping or done % config.log_every == 0:
+                count = step + 1
+                due = count % config.evaluate_every == 0 or count == config.steps
+                stopping = stop.is_set() or count == stop_after
+                if answers_at_once(model.device) or due or stopping or count % config.log_every == 0:
                     values = torch.stack(unread).tolist()
                     unread.clear()
-                    for number, (value, _, size) in enumerate(values, start=done + 1 - len(values)):
+                    for number, (value, _, size) in enumerate(values, start=count + 1 - len(values)):
                         if not math.isfinite(value) or not math.isfinite(size):
                             raise _divergence_error(number, value, size, config, now, folder)
                     numbers = dict(zip(("loss", "train/batch_recall@1", "gradient_length"), values[-1], strict=True))
@@ -170,19 +170,19 @@ def train(
                 meter.update()
                 if record:
                     record.count(sum(batch.count for batch in parts) * world.count)
-                    if done % config.log_every == 0:
-                        record.step(done, numbers | {"learning_rate": rate, "scale": model.scale.item()})
+                    if count % config.log_every == 0:
+                        record.step(count, numbers | {"learning_rate": rate, "scale": model.scale.item()})
                 if stopping or due:
                     if world.first:
                         assert record
-                        now = replace(now, step=done, measured=not (look and due))
+                        now = replace(now, step=count, measured=not (look and due))
                         save_checkpoint(folder, model, optimizer, loss, now)
                         now = _measure(model, look if due else None, now, config, record, folder)
                     if world.count > 1:
                         torch.distributed.barrier()
-                if stopping and done < config.steps:
+                if stopping and count < config.steps:
                     raise TrainingInterrupted(
-                        f"stopped after step {done} of {config.steps}; everything is saved in {str(folder)!r}. "
+                        f"stopped after step {count} of {config.steps}; everything is saved in {str(folder)!r}. "
                         f"Go on with: itma train --resume {folder}"
                     )
         if record:
@@ -270,8 +270,8 @@ def _distribute(model: Retriever, world: Processes) -> Any:
         return model
     share_batch_norms(model)
     # torch 2.12 and later warn of the older name
-    known = inspect.signature(DistributedDataParallel).parameters
-    buffers = "forward_sync_buffers" if "forward_sync_buffers" in known else "broadcast_buffers"
+    parameters = inspect.signature(DistributedDataParallel).parameters
+    buffers = "forward_sync_buffers" if "forward_sync_buffers" in parameters else "broadcast_buffers"
     return DistributedDataParallel(model, **{buffers: False})  # type: ignore[arg-type]
 
 
@@ -287,8 +287,8 @@ def _batches(
     if size % world.count:
         raise ConfigError(f"train.batch / train.accumulate = {size} must split evenly over {world.count} processes")
     share = size // world.count
-    known = [triplets.labels, *(triplets.aspects.values() if learner.loss.reads_aspects else ())]
-    truths = torch.from_numpy(np.stack(known, axis=1).astype(np.int64))
+    columns = [triplets.labels, *(triplets.aspects.values() if learner.loss.reads_aspects else ())]
+    truths = torch.from_numpy(np.stack(columns, axis=1).astype(np.int64))
 
     def load(step: int) -> tuple[list[Batch], list[torch.Tensor]]:
         rows = plan.rows(step)
@@ -300,8 +300,8 @@ def _batches(
             own = samples.part(begin, begin + share)
             if views is not None:
                 images, references, targets = number_images(own)
-                begun = views.load(images, step=hash_seed(step, world.rank, first))
-                batches.append(Batch(_NO_PIXELS, references, targets, tuple(own.feedback), begun))
+                maps = views.load(images, step=hash_seed(step, world.rank, first))
+                batches.append(Batch(_NO_PIXELS, references, targets, tuple(own.feedback), maps))
             else:
                 plain = load_batch(triplets, own, learner.model.preprocess)
                 pixels = change_images(plain.pixels, config, step=step, part=hash_seed(world.rank, first))
@@ -366,11 +366,11 @@ class _Record:
         self._images, self._steps = self._images + images, self._steps + 1
 
     def step(self, step: int, numbers: Mapping[str, float]) -> None:
-        passed = time.perf_counter() - self._since
-        self._seconds += passed
-        speed = {"images_per_second": self._images / passed}
+        seconds = time.perf_counter() - self._since
+        self._seconds += seconds
+        speed = {"images_per_second": self._images / seconds}
         if self.operations:
-            speed["share_of_peak"] = self.operations * self._steps / passed / self._peak
+            speed["share_of_peak"] = self.operations * self._steps / seconds / self._peak
         self._write(step, {**numbers, **speed})
         self._begin()
 

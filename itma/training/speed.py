@@ -40,11 +40,11 @@ def count_products(model: nn.Module) -> Iterator[Callable[[], float]]:
     """
     total = 0.0
 
-    def count(module: Any, given: tuple[torch.Tensor, ...], result: torch.Tensor) -> None:
+    def count(module: Any, inputs: tuple[torch.Tensor, ...], result: torch.Tensor) -> None:
         nonlocal total
         passes = 1
         if torch.is_grad_enabled():
-            passes += module.weight.requires_grad + given[0].requires_grad
+            passes += module.weight.requires_grad + inputs[0].requires_grad
         total += 2.0 * result.numel() * module.weight[0].numel() * passes
 
     layers = [module for module in model.modules() if isinstance(module, nn.Linear | nn.Conv2d)]
@@ -73,9 +73,9 @@ def peak(device: torch.device, dtype: torch.dtype) -> float:
     matrix = torch.ones(side, side, device=device, dtype=dtype)
     seconds = []
     for _ in range(4):
-        begun = time.perf_counter()
+        start = time.perf_counter()
         torch.mm(matrix, matrix)[0, 0].item()  # waits for the device
-        seconds.append(time.perf_counter() - begun)
+        seconds.append(time.perf_counter() - start)
     return 2 * side**3 / min(seconds)
 
 
@@ -117,13 +117,13 @@ def to_device(
             "%d images do not fit into half of the free memory of %s; they are sent in each step", *shape[:1], device
         )
         return triplets
-    wanted = np.arange(len(names))
+    indices = np.arange(len(names))
     if triplets.present is not None:
-        wanted = wanted[triplets.present]
+        indices = indices[triplets.present]
     pixels = torch.zeros(shape, dtype=torch.uint8, device=device)
-    with bar(f"bringing images to {device}", show=progress, total=len(wanted), unit="image") as meter:
-        for first in range(0, len(wanted), _AT_ONCE):
-            some = wanted[first : first + _AT_ONCE]
+    with bar(f"bringing images to {device}", show=progress, total=len(indices), unit="image") as meter:
+        for first in range(0, len(indices), _AT_ONCE):
+            some = indices[first : first + _AT_ONCE]
             pixels[torch.from_numpy(some)] = triplets.images.load(some, preprocess).to(device)
             meter.update(len(some))
     return replace(triplets, images=MemoryImages(names, pixels))

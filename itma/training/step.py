@@ -87,10 +87,10 @@ def _add_in_chunks(
         end = first + size
         with _silent(learner, not (last and end >= len(batch.targets))):
             again = _embed(learner, chunk, learner.network)
-            passed = (again[0] * queries.grad[first:end]).sum()
-            passed = passed + (again[1] * images.grad[:, first:end].flatten(0, 1)).sum()
+            product = (again[0] * queries.grad[first:end]).sum()
+            product = product + (again[1] * images.grad[:, first:end].flatten(0, 1)).sum()
             # several processes wait for the gradient of every parameter
-            (passed + 0 * model.scale).backward()
+            (product + 0 * model.scale).backward()
     return amount.detach(), right
 
 
@@ -180,7 +180,7 @@ def _loss_of(
     labels = send(labels, model.device)
     (labels, reference_labels), (aspects, reference_aspects) = labels[..., 0], labels[..., 1:]
     N = len(labels)
-    given = LossBatch(
+    loss_batch = LossBatch(
         queries,
         images[:N],
         labels,
@@ -192,9 +192,9 @@ def _loss_of(
         reference_aspects=reference_aspects if loss.reads_aspects else None,
         extras=extras,
     )
-    right = given.scores(given.targets).argmax(1)
+    right = loss_batch.scores(loss_batch.targets).argmax(1)
     # a loss may leave the scale out, but several processes wait for the gradient of every parameter
-    value = loss(given)
+    value = loss(loss_batch)
     if not isinstance(value, torch.Tensor) or value.ndim:
         what = f"a tensor of the shape {tuple(value.shape)}" if isinstance(value, torch.Tensor) else f"{value!r:.60}"
         raise TrainingError(

@@ -30,7 +30,7 @@ _AT_ONCE = 64
 
 
 def make_views(
-    model: Retriever, images: Images, wanted: np.ndarray, config: TrainConfig, *, progress: bool = False
+    model: Retriever, images: Images, indices: np.ndarray, config: TrainConfig, *, progress: bool = False
 ) -> "Views":
     """`Views` of the same arguments; the last ones again where several runs share the data and the image encoder."""
 
@@ -42,13 +42,13 @@ def make_views(
             weights.digest(),
             model.preprocess,
             tuple(images.names),
-            wanted.tobytes(),
+            indices.tobytes(),
             config.frozen_levels,
             config.views,
             changes if config.views > 1 else (),
         )
 
-    return share("views", key, lambda: Views(model, images, wanted, config, progress=progress))
+    return share("views", key, lambda: Views(model, images, indices, config, progress=progress))
 
 
 class Views:
@@ -59,7 +59,7 @@ class Views:
     Args:
         model: its image encoder's levels up to `config.frozen_levels` are frozen.
         images: all images.
-        wanted: (n,) indices of the images that training uses.
+        indices: (n,) of the images that training uses.
         config: how many views, and how they differ.
         progress: show a progress bar.
 
@@ -69,20 +69,20 @@ class Views:
     """
 
     def __init__(
-        self, model: Retriever, images: Images, wanted: np.ndarray, config: TrainConfig, *, progress: bool = False
+        self, model: Retriever, images: Images, indices: np.ndarray, config: TrainConfig, *, progress: bool = False
     ) -> None:
         self._rows = np.full(len(images.names), -1, dtype=np.int64)
-        self._rows[wanted] = np.arange(len(wanted))
+        self._rows[indices] = np.arange(len(indices))
         self._config = config
         self._parts: list[np.ndarray] = []
-        total = config.views * len(wanted)
+        total = config.views * len(indices)
         with bar(
-            f"looking at {len(wanted):,} images in {config.views} views", show=progress, total=total, unit="view"
+            f"looking at {len(indices):,} images in {config.views} views", show=progress, total=total, unit="view"
         ) as meter:
-            for start, view, pixels in self._pixels(model, images, wanted):
-                maps = self._begun(model, pixels)
+            for start, view, pixels in self._pixels(model, images, indices):
+                maps = self._begin(model, pixels)
                 if not self._parts:
-                    self._parts = [_room((config.views, len(wanted), *level.shape[1:])) for level in maps]
+                    self._parts = [_room((config.views, len(indices), *level.shape[1:])) for level in maps]
                 for part, level in zip(self._parts, maps, strict=True):
                     part[view, start : start + len(level)] = level
                 meter.update(len(pixels))
@@ -103,17 +103,17 @@ class Views:
         assert rows.min(initial=0) >= 0, "an image that is not among the wanted ones"
         return tuple(torch.from_numpy(part[views, rows].astype(np.float32)) for part in self._parts)
 
-    def _pixels(self, model: Retriever, images: Images, wanted: np.ndarray) -> Iterator[tuple[int, int, torch.Tensor]]:
+    def _pixels(self, model: Retriever, images: Images, indices: np.ndarray) -> Iterator[tuple[int, int, torch.Tensor]]:
         """Batches of views: the place of the first image, the number of the view, the pixels; the first is plain."""
 
         def decode(start: int) -> torch.Tensor:
-            return images.load(wanted[start : start + _AT_ONCE], model.preprocess)
+            return images.load(indices[start : start + _AT_ONCE], model.preprocess)
 
-        for start, plain in load_ahead(decode, range(0, len(wanted), _AT_ONCE)):
+        for start, plain in load_ahead(decode, range(0, len(indices), _AT_ONCE)):
             for view in range(self._config.views):
                 yield start, view, plain if view == 0 else change_images(plain, self._config, step=view, part=start)
 
-    def _begun(self, model: Retriever, pixels: torch.Tensor) -> Sequence[np.ndarray]:
+    def _begin(self, model: Retriever, pixels: torch.Tensor) -> Sequence[np.ndarray]:
         training = model.image_encoder.training
         model.image_encoder.eval()
         try:
@@ -153,8 +153,8 @@ def _room(shape: tuple[int, ...]) -> np.ndarray:
                 file.truncate(size)
             return np.memmap(file, np.float16, "r+", shape=shape)
     except OSError as error:
-        wanted = 2 * int(np.prod(shape)) / 1e9
+        needed = 2 * int(np.prod(shape)) / 1e9
         raise StorageError(
-            f"the maps of the frozen levels need {wanted:.1f} GB in {str(folder)!r}: {error.strerror}; make room, name "
+            f"the maps of the frozen levels need {needed:.1f} GB in {str(folder)!r}: {error.strerror}; make room, name "
             "another folder with ITMA_CACHE, or take fewer views (train.views)"
         ) from error

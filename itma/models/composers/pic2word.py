@@ -111,8 +111,8 @@ class Pic2Word(PooledComposer):
         silence = torch.cat([closed, torch.zeros_like(feedback)], 1)[:, : feedback.shape[1]]
         at_end = torch.arange(feedback.shape[1], device=ids_BT.device) < len(closing)
         rest = torch.where(spoken_B1[:, :, None], feedback, silence)
-        begun = torch.ones(B, len(opening) + before.shape[1] + 1, dtype=torch.bool, device=ids_BT.device)
-        mask = torch.cat([begun, spoken_B1 & after_text | ~spoken_B1 & at_end], 1)
+        beginning = torch.ones(B, len(opening) + before.shape[1] + 1, dtype=torch.bool, device=ids_BT.device)
+        mask = torch.cat([beginning, spoken_B1 & after_text | ~spoken_B1 & at_end], 1)
         vectors = torch.cat([opened, before, word, rest], 1)
         length = 1 + before.shape[1] + feedback.shape[1]  # the rest, as many as there are opening marks, is never read
         return text_encoder.read_vectors(vectors[:, :length], mask[:, :length])

@@ -48,9 +48,9 @@ class EfficientNetLite(nn.Module):
         self.name = name
         self.stem = Unit(3, _STEM, kernel=3, stride=2)
         self.stages, channels = nn.ModuleList(), _STEM
-        for stage, (expansion, wanted, repeats, stride, kernel) in enumerate(_STAGES[:stages]):
+        for stage, (expansion, base, repeats, stride, kernel) in enumerate(_STAGES[:stages]):
             outer = stage in (0, STAGES - 1)  # the first and the last stage keep their depth
-            count, out = repeats if outer else math.ceil(depth * repeats), _round(width * wanted)
+            count, out = repeats if outer else math.ceil(depth * repeats), _round(width * base)
             blocks = []
             for index in range(count):
                 blocks.append(_Block(channels, out, expansion, kernel, stride if index == 0 else 1))

@@ -169,26 +169,26 @@ class HubImageEncoder(ImageEncoder):
             DataError: the file cannot be read, lacks a tensor or has one too many, or one has another shape.
         """
         path = Path(path)
-        given = _read_state(path)
+        tensors = _read_state(path)
         own = self.network.state_dict()
         first = next(iter(own))
         names = {name: name for name in own}
-        prefix = next((p for p in ("", "resnet.", "backbone.", "model.") if p + first in given), None)
+        prefix = next((p for p in ("", "resnet.", "backbone.", "model.") if p + first in tensors), None)
         if prefix is None and self.description["model_type"] == "resnet":
             names = {name: torchvision_name(name) for name in own}
-            prefix = next((p for p in ("", "module.", "model.", "img_model.") if p + names[first] in given), None)
+            prefix = next((p for p in ("", "module.", "model.", "img_model.") if p + names[first] in tensors), None)
         if prefix is None:  # under a name of somebody's own, if there is but one
-            ends = {name.removesuffix(names[first]) for name in given if name.endswith(f".{names[first]}")}
-            whole = [each for each in ends if all(each + ending in given for ending in names.values())]
+            ends = {name.removesuffix(names[first]) for name in tensors if name.endswith(f".{names[first]}")}
+            whole = [each for each in ends if all(each + ending in tensors for ending in names.values())]
             prefix = whole[0] if len(whole) == 1 else ""
-        named = {name: prefix + names[name] for name in own}
+        full_names = {name: prefix + names[name] for name in own}
         others: list[str] = []
         if names[first] != first:
-            used = {*named.values(), *(prefix + name for name in CLASSIFIER)}
-            others = [name for name in given if name not in used]
+            used = {*full_names.values(), *(prefix + name for name in CLASSIFIER)}
+            others = [name for name in tensors if name not in used]
         extra = [name for name in others if stage_of(name.removeprefix(prefix)) <= max(self.levels)]
         expected = "the state of the same backbone, named as transformers or torchvision name it"
-        _fill(self.network, path, given, named, extra=extra, expected=expected)
+        _fill(self.network, path, tensors, full_names, extra=extra, expected=expected)
 
     @property
     def description(self) -> dict[str, Any]:
@@ -268,16 +268,16 @@ class LiteEncoder(HubImageEncoder):
         Raises:
             DataError: the file cannot be read, or a tensor lacks, is left over or has another shape.
         """
-        given = _read_state(Path(path))
+        tensors = _read_state(Path(path))
         own = self.network.state_dict()
         names = efficientnet_lite.package_names(self.network)
-        if not any(name in given for name in names.values()):
+        if not any(name in tensors for name in names.values()):
             names = {name: name for name in own}
         whole = efficientnet_lite.EfficientNetLite(self.network.name)
-        known = {*efficientnet_lite.package_names(whole).values(), *efficientnet_lite.classifier_names().values()}
-        extra = [name for name in given if name not in {*known, *whole.state_dict()}]
+        published = {*efficientnet_lite.package_names(whole).values(), *efficientnet_lite.classifier_names().values()}
+        extra = [name for name in tensors if name not in {*published, *whole.state_dict()}]
         expected = f"the state of the same network, {self.network.name}"
-        _fill(self.network, path, given, names, extra=extra, expected=expected)
+        _fill(self.network, path, tensors, names, extra=extra, expected=expected)
 
     def first_levels(self, count: int) -> list[nn.Module]:
         """See `ImageEncoder`."""
@@ -414,7 +414,7 @@ def _check_levels(levels: Sequence[int], most: int, *, embeds: bool = False) -> 
 def _fill(
     network: nn.Module,
     path: str | Path,
-    given: Mapping[str, torch.Tensor],
+    tensors: Mapping[str, torch.Tensor],
     names: Mapping[str, str],
     *,
     extra: Sequence[str],
@@ -424,22 +424,22 @@ def _fill(
 
     Args:
         path: of the file, for the error.
-        given: what the file holds.
+        tensors: what the file holds.
         names: our name of each tensor → its name in the file.
         extra: names in the file of what the network does not have.
         expected: what the file should hold, for the error.
     """
-    wanted = network.state_dict()
+    own = network.state_dict()
     # files from before batch norms counted their batches lack the counts, which have no part in an answer
-    needed = [name for name in wanted if not name.endswith("num_batches_tracked")]
-    lacking = [name for name in needed if names[name] not in given]
+    needed = [name for name in own if not name.endswith("num_batches_tracked")]
+    lacking = [name for name in needed if names[name] not in tensors]
     if lacking:
         raise DataError(
             f"the image encoder weights {str(path)!r} lack {len(lacking)} of {len(needed)} tensors, e.g. "
-            f"{names[lacking[0]]!r}; expected {expected}; found {', '.join(list(given)[:3]) or 'nothing'}"
+            f"{names[lacking[0]]!r}; expected {expected}; found {', '.join(list(tensors)[:3]) or 'nothing'}"
         )
-    state = {name: given.get(names[name], tensor) for name, tensor in wanted.items()}
-    for name, tensor in wanted.items():
+    state = {name: tensors.get(names[name], tensor) for name, tensor in own.items()}
+    for name, tensor in own.items():
         shape, actual = tuple(tensor.shape), tuple(state[name].shape)
         if actual != shape:
             raise DataError(
@@ -457,18 +457,18 @@ def _read_state(path: Path) -> dict[str, torch.Tensor]:
     """The tensors of a `.safetensors` or `.pth` file; of a checkpoint, those under `state_dict`."""
     refuse_stream(path)
     try:
-        given: Any = load_file(path) if path.suffix == ".safetensors" else load_allowed(path)
+        content: Any = load_file(path) if path.suffix == ".safetensors" else load_allowed(path)
     except FileNotFoundError as error:
         raise DataError(f"the image encoder weights {str(path)!r} do not exist") from error
     except Exception as error:  # safetensors and torch raise many kinds on damaged files
         raise DataError(
             f"the image encoder weights {str(path)!r} cannot be read: {why_not_opened(path, error)}"
         ) from error
-    tensors = unwrap(given)
+    tensors = unwrap(content)
     if tensors is None:
         raise DataError(
             f"the image encoder weights {str(path)!r} hold no state dict, or several: expected names with one tensor "
-            f"each, or one such group; found {', '.join(map(str, list(given)[:8])) or 'nothing'}"
+            f"each, or one such group; found {', '.join(map(str, list(content)[:8])) or 'nothing'}"
         )
     return without_prefixes(tensors)
 

@@ -38,11 +38,11 @@ class ResNetShape:
             return None
         if description.get("hidden_act", "relu") != "relu" or description.get("num_channels", 3) != 3:
             return None
-        given: dict[str, Any] = {name: description[name] for name in cls.__dataclass_fields__ if name in description}
+        fields: dict[str, Any] = {name: description[name] for name in cls.__dataclass_fields__ if name in description}
         for name in ("hidden_sizes", "depths"):
-            if name in given:
-                given[name] = tuple(given[name])
-        return cls(**given)
+            if name in fields:
+                fields[name] = tuple(fields[name])
+        return cls(**fields)
 
 
 class ResNet(nn.Module):
