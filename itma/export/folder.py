@@ -19,6 +19,7 @@ from itma.config import from_plain, to_plain
 from itma.data.images import Preprocess
 from itma.errors import ItmaError, MissingExtraError, RunError
 from itma.io import file_sum, parse_json
+from itma.models.checkpoint import check_sums
 
 FORMAT = 2
 MAPS: Final = "maps.onnx"
@@ -100,11 +101,7 @@ def read(folder: Path) -> Description:
         raise
     except (ItmaError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise RunError(f"{str(folder / DESCRIPTION)!r} is damaged ({error}); {_AGAIN}") from error
-    for name, expected in file_sums.items():
-        if not (folder / name).is_file():
-            raise RunError(f"{str(folder / name)!r} is missing; {_AGAIN}")
-        if file_sum(folder / name) != expected:
-            raise RunError(f"{str(folder / name)!r} is damaged: it differs from what was exported; {_AGAIN}")
+    check_sums(folder, file_sums, _AGAIN)
     return description
 
 

@@ -1,6 +1,6 @@
 """What a run folder and a checkpoint look like: the names of their files, their sums, and where a name leads."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -44,19 +44,35 @@ def verify(folder: Path, names: Sequence[str]) -> dict[str, Any]:
     Raises:
         RunError: a file is missing or differs from what was saved.
     """
-    for name in (*names, MANIFEST):
-        if not (folder / name).is_file():
-            raise RunError(f"{str(folder / name)!r} is missing; the run folder is incomplete, copy or train it again")
-    sums = read_json(folder / MANIFEST) or {}
-    for name in names:
-        if is_lfs_pointer(folder / name):
-            raise RunError(
-                f"{str(folder / name)!r} is a pointer of git-lfs, not the file itself; fetch it in that folder with: "
-                "git lfs pull"
-            )
-        if file_sum(folder / name) != sums.get(name):
-            raise RunError(f"{str(folder / name)!r} is damaged: it differs from what was saved; copy or train it again")
+    way_out = "copy or train it again"
+    if (sums := read_json(folder / MANIFEST)) is None:
+        raise RunError(f"{str(folder / MANIFEST)!r} is missing; {way_out}")
+    check_sums(folder, {name: sums.get(name) for name in names}, way_out)
     return sums
+
+
+def check_sums(folder: Path, sums: Mapping[str, str | None], way_out: str) -> None:
+    """Check files against their sums.
+
+    Args:
+        folder: where they are.
+        sums: name → the sum that was written down.
+        way_out: what a person can do where a file is not as it was.
+
+    Raises:
+        RunError: a file is missing or differs from what was saved.
+    """
+    for name, expected in sums.items():
+        path = folder / name
+        if not path.is_file():
+            raise RunError(f"{str(path)!r} is missing; {way_out}")
+        if is_lfs_pointer(path):
+            raise RunError(
+                f"{str(path)!r} is a pointer of git-lfs, not the file itself; fetch it in that folder with: git lfs "
+                "pull"
+            )
+        if file_sum(path) != expected:
+            raise RunError(f"{str(path)!r} is damaged: it differs from what was saved; {way_out}")
 
 
 def weights_sum(folder: str | Path, which: str = "best") -> str:

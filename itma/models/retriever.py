@@ -738,19 +738,12 @@ def _text_encoder(
 def _without_folders(config: RetrieverConfig) -> RetrieverConfig:
     """The configuration without folders of this machine, which nobody needs once the parts are opened."""
 
-    def last(name: str | None) -> str | None:
+    def last(name: Any) -> Any:
         return Path(name).name if name is not None and Path(name).exists() else name
 
-    image_encoder = replace(
-        config.image_encoder,
-        name=last(config.image_encoder.name) or config.image_encoder.name,
-        weights=last(config.image_encoder.weights),
-    )
-    return replace(
-        config,
-        image_encoder=image_encoder,
-        text_encoder=replace(config.text_encoder, name=last(config.text_encoder.name)),
-    )
+    image, text = config.image_encoder, config.text_encoder
+    image = replace(image, name=last(image.name), weights=last(image.weights))
+    return replace(config, image_encoder=image, text_encoder=replace(text, name=last(text.name)))
 
 
 def _several(images: object) -> bool:

@@ -83,6 +83,10 @@ class SharedBatchNorm(nn.Module):
     Torch's own `SyncBatchNorm` needs GPUs. Processes may hold different numbers of images.
     """
 
+    running_mean: torch.Tensor
+    running_var: torch.Tensor
+    num_batches_tracked: torch.Tensor
+
     def __init__(self, own: nn.BatchNorm1d | nn.BatchNorm2d) -> None:
         super().__init__()
         self.weight, self.bias, self.eps, self.momentum = own.weight, own.bias, own.eps, own.momentum or 0.1
@@ -94,7 +98,6 @@ class SharedBatchNorm(nn.Module):
         axes = [axis for axis in range(x.dim()) if axis != 1]
         shape = [1, -1] + [1] * (x.dim() - 2)
         mean, variance = self.running_mean, self.running_var
-        assert isinstance(mean, torch.Tensor) and isinstance(variance, torch.Tensor)
         if self.training:
             wide = x.float()
             count = torch.full((1,), float(wide.numel() // wide.shape[1]), device=x.device)
@@ -105,8 +108,6 @@ class SharedBatchNorm(nn.Module):
             squares = (wide - mean.view(shape)).square().sum(axes)
             variance = _Sum.apply(squares) / total  # type: ignore[no-untyped-call]
             with torch.no_grad():
-                assert isinstance(self.num_batches_tracked, torch.Tensor)
-                assert isinstance(self.running_mean, torch.Tensor) and isinstance(self.running_var, torch.Tensor)
                 self.num_batches_tracked += 1
                 self.running_mean.lerp_(mean, self.momentum)
                 self.running_var.lerp_(variance * total / (total - 1).clamp(min=1), self.momentum)
