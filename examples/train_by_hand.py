@@ -22,8 +22,8 @@ def train_by_hand(settings: itma.Settings) -> tuple[itma.Retriever, list[float]]
     torch.nn.init.constant_(model.scale, config.start_scale)
     model.to(memory_format=torch.channels_last)
 
-    def collate(places: list[int]) -> tuple[itma.Batch, torch.Tensor]:
-        samples = rows.draw_samples(np.array(places), np.random.default_rng(config.seed))
+    def collate(numbers: list[int]) -> tuple[itma.Batch, torch.Tensor]:
+        samples = rows.draw_samples(np.array(numbers), np.random.default_rng(config.seed))
         return itma.load_batch(rows, samples, model.preprocess), torch.from_numpy(rows.labels[samples.targets])
 
     plan = itma.Plan(rows.references, batch=config.batch, seed=config.seed, per_reference=config.per_reference)
