@@ -9,7 +9,7 @@ import unicodedata
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
@@ -143,84 +143,41 @@ def _table(source: Path, options: IndexOptions, finder: "_Finder") -> Listing:
     table = read_table(source, fill=True)
     if not table.rows:
         raise DataError(f"{str(source)!r} holds no rows below its header; there is nothing to index")
-    types, words = options.types or {}, _missing_words(options)
-    named, imaged = _choose_columns(table.columns, options)
-    names, columns_left_out = _usable(source, [name for name in table.columns if name not in (named, imaged)], options)
-    kinds: dict[str, Any] = {}
-    readers: dict[str, Reader] = {}
-    counts: Counter[str] = Counter()
+    columns = _Columns(source, table.columns, options)
     other_kinds: dict[str, str] = {}
-    for name in names:
-        column = _column_of(table, name, types.get(name), words)
+    for name in columns.names:
+        column = _column_of(table, name, columns)
         if isinstance(column, str):
-            columns_left_out[name] = column
-        else:
-            kinds[name], readers[name], number = column
-            counts[name] += number
-            if name not in types and (other := _other_kind(kinds[name], [row.cells.get(name) for row in table.rows])):
-                other_kinds[name] = other
-    none = {name: _missing_of(kind, words) for name, kind in kinds.items()}
-    images = [row.cells.get(imaged) for row in table.rows]
-    raw = _image_ids(images, 0, set()) if named is None else [row.cells.get(named) for row in table.rows]
-    ids = [_id(source, row.line, value) for row, value in zip(table.rows, raw, strict=True)]
-    _refuse_doubles(source, ids, [row.line for row in table.rows])
-
-    def entries() -> Iterator[Entry]:
-        for name, image, row in zip(ids, images, table.rows, strict=True):
-            fields = {
-                column: readers[column](without_missing(value, words))
-                for column in kinds
-                if not is_missing(value := row.cells.get(column), none[column])
-            }
-            yield finder.entry(name, image, fields, f"line {row.line:,}")
-
-    return Listing(
-        source,
-        source.parent,
-        ids,
-        kinds,
-        entries,
-        columns_left_out=columns_left_out,
-        missing=+counts,
-        filled=table.filled,
-        other_kinds=other_kinds,
-        own=finder.own,
-    )
+            columns.left_out[name] = column
+            continue
+        columns.kinds[name], columns.readers[name], columns.missing[name] = column
+        if name not in columns.types and kind_of(column[0]) == "text":
+            cells = [row.cells.get(name) for row in table.rows]
+            texts = [cell for cell in cells if isinstance(cell, str) and not is_missing(cell, MISSING_WORDS)]
+            other_kinds |= {name: other} if (other := suggest_kind(texts)) else {}
+    cells = [row.cells.get(columns.id or columns.image) for row in table.rows]
+    lines = [row.line for row in table.rows]
+    rows = columns.listing(columns.ids(cells, lines, set()), lines, lambda: (row.cells for row in table.rows), finder)
+    return replace(rows, filled=table.filled, other_kinds=other_kinds)
 
 
-def _other_kind(kind: "pa.DataType", cells: Sequence[Any]) -> str:
-    if kind_of(kind) != "text":
-        return ""
-    return suggest_kind([cell for cell in cells if isinstance(cell, str) and not is_missing(cell, MISSING_WORDS)])
-
-
-def _column_of(
-    table: Table, column: str, wanted: str | None, words: frozenset[str]
-) -> "tuple[pa.DataType, Reader, int] | str":
+def _column_of(table: Table, column: str, columns: "_Columns") -> "tuple[pa.DataType, Reader, int] | str":
     """A column's type, what reads its values, and how many stand for a missing one; or why it is no metadata."""
-    csv = table.path.suffix.lower() in CSV_ENDINGS
+    csv, kind, words = table.path.suffix.lower() in CSV_ENDINGS, columns.types.get(column), columns.words
     filled = [(row, value) for row in table.rows if not is_missing(value := row.cells.get(column), words)]
     odd = sum(row.cells.get(column) not in (None, "") for row in table.rows) - len(filled)
     present = [(row, value) for row, value in filled if not is_missing(value, MISSING_WORDS)]
     texts = [value for _, value in present if isinstance(value, str)]
-    if wanted is not None:
-        if wanted in ("text", "texts"):
+    if kind is not None:
+        if kind in ("text", "texts"):
             present = filled
         try:
-            reader = reader_for(wanted, texts)
+            reader = reader_for(kind, texts)
         except DataError as error:
             raise DataError(f"{str(table.path)!r}: the column {column!r}: {error}") from error
         for row, value in present:
-            try:
-                reader(value)
-            except (ValueError, TypeError, OverflowError) as error:
-                raise line_error(
-                    table.path,
-                    row.line,
-                    f"the column {column!r} holds {short(value)}, which is no {wanted}; write it otherwise, or say "
-                    f"that it stands for a missing value: --missing {short(value)}",
-                ) from error
-        return plain_type(KINDS[wanted]), reader, odd + len(filled) - len(present)
+            columns.read(column, reader, value, row.line)
+        return plain_type(KINDS[kind]), reader, odd + len(filled) - len(present)
     if csv or (texts and len(texts) == len(present)):
         kind, reader = kind_of_texts(texts, numbers=csv)
         if kind == "text" and len(present) < len(filled):  # in texts the usual words stand for themselves
@@ -261,65 +218,45 @@ def _parquet(source: Path, options: IndexOptions, finder: "_Finder") -> Listing:
     schema = file.schema_arrow
     if repeated := [name for name, times in Counter(schema.names).items() if times > 1]:
         raise DataError(f"{str(source)!r}: more than one column is called {repeated[0]!r}; give each its own name")
-    types, words = options.types or {}, _missing_words(options)
-    named, imaged = _choose_columns(schema.names, options)
-    names, columns_left_out = _usable(source, [name for name in schema.names if name not in (named, imaged)], options)
-    kinds: dict[str, Any] = {}
-    for name in names:
-        kind = KINDS[types[name]] if name in types else kind_of_column(schema.field(name).type)
+    columns = _Columns(source, schema.names, options)
+    for name in columns.names:
+        kind = KINDS[columns.types[name]] if name in columns.types else kind_of_column(schema.field(name).type)
         if kind in SHOWN:
-            kinds[name] = plain_type(kind)
+            columns.kinds[name], columns.readers[name] = plain_type(kind), plain_value
         else:
-            columns_left_out[name] = kind
+            columns.left_out[name] = kind
     ids: list[str] = []
     own_paths: set[str] = set()
-    counts: Counter[str] = Counter()
-    wanted = list(dict.fromkeys([named or imaged, *kinds]))
-    texts: dict[str, list[str]] = {name: [] for name in types}
-    for batch in file.iter_batches(batch_size=8_192, columns=wanted):
-        column = batch.column(wanted.index(named or imaged)).to_pylist()
-        first = len(ids)
-        if named is None:
-            column = _image_ids(column, first, own_paths)
-        ids += [_id(source, first + row + 1, value) for row, value in enumerate(column)]
-        for name in list(kinds):
+    texts: dict[str, list[str]] = {name: [] for name in columns.types}
+    needed = list(dict.fromkeys([columns.id or columns.image, *columns.kinds]))
+    for batch in file.iter_batches(batch_size=8_192, columns=needed):
+        cells = batch.column(0).to_pylist()
+        ids += columns.ids(cells, range(len(ids) + 1, len(ids) + len(cells) + 1), own_paths, len(ids))
+        for name in list(columns.kinds):
             try:
-                values = batch.column(wanted.index(name)).to_pylist()
+                values = batch.column(needed.index(name)).to_pylist()
             except (OverflowError, ValueError, arrow().ArrowException) as error:  # years beyond 9999
-                del kinds[name]
-                columns_left_out[name] = f"it holds a value of type {schema.field(name).type} that is none ({error})"
+                reason = f"it holds a value of type {schema.field(name).type} that is none ({error})"
+                columns.leave_out(name, reason)
                 continue
-            none = _missing_of(kinds[name], words)
-            counts[name] += sum(value is not None and is_missing(value, none) for value in values)
+            none = columns.none_of(name)
+            columns.missing[name] += sum(value is not None and is_missing(value, none) for value in values)
             if name in texts:
                 texts[name] += [value for value in values if isinstance(value, str) and not is_missing(value, none)]
             elif str(schema.field(name).type) == "uint64" and any((value or 0) >= 2**63 for value in values):
-                del kinds[name]
-                columns_left_out[name] = _too_large(name)
+                columns.leave_out(name, _too_large(name))
     if not ids:
         raise DataError(f"{str(source)!r} holds no rows; there is nothing to index")
-    _refuse_doubles(source, ids, range(1, len(ids) + 1))
-    readers = {name: reader_for(types[name], texts[name]) if name in types else plain_value for name in kinds}
+    columns.readers |= {
+        name: reader_for(kind, texts[name]) for name, kind in columns.types.items() if name in columns.kinds
+    }
 
-    def entries() -> Iterator[Entry]:
-        done = 0
-        columns = list(dict.fromkeys([imaged, *kinds]))
-        for batch in open_parquet(source).iter_batches(batch_size=1_024, columns=columns):
-            for row in batch.to_pylist():
-                fields = {}
-                for name, kind in kinds.items():
-                    if is_missing(row[name], _missing_of(kind, words)):
-                        continue
-                    try:
-                        fields[name] = readers[name](without_missing(row[name], words))
-                    except (ValueError, TypeError, OverflowError) as error:
-                        raise line_error(
-                            source, done + 1, f"the column {name!r} holds {short(row[name])}, which is no {types[name]}"
-                        ) from error
-                yield finder.entry(ids[done], row[imaged], fields, f"row {done + 1:,}")
-                done += 1
+    def rows() -> Iterator[Mapping[str, Any]]:
+        needed = list(dict.fromkeys([columns.image, *columns.kinds]))
+        for batch in open_parquet(source).iter_batches(batch_size=1_024, columns=needed):
+            yield from batch.to_pylist()
 
-    return Listing(source, source.parent, ids, kinds, entries, {}, columns_left_out, +counts, own=finder.own)
+    return columns.listing(ids, range(1, len(ids) + 1), rows, finder, "row")
 
 
 def open_parquet(path: Path) -> "parquet.ParquetFile":
@@ -373,52 +310,118 @@ def plain_value(value: Any) -> Any:
 # -- both -------------------------------------------------------------------------------------------------------------
 
 
-def _choose_columns(columns: Sequence[str], options: IndexOptions) -> tuple[str | None, str]:
-    """The column of the ids (None: the images' names), and that of the images; every name in the options is known."""
-    types = options.types or {}
-    for column in (options.id_column, options.image_column, *types, *options.leave_out):
-        if column is not None and column not in columns:
-            raise UnknownNameError("column", column, columns)
-    for kind in types.values():
-        if kind not in KINDS:
-            raise UnknownNameError("kind of column", kind, KINDS)
-    imaged = options.image_column or next((name for name in IMAGE_COLUMNS if name in columns), None)
-    if imaged is None:
-        raise DataError(
-            f"none of the columns ({', '.join(columns)}) is called {', '.join(IMAGE_COLUMNS)}; say which one "
-            "names the images: --image COLUMN"
-        )
-    return options.id_column or ("id" if "id" in columns else None), imaged
+class _Columns:
+    """What the columns of a table are: ids, images, metadata with what reads them, and those that are left out.
 
+    Every name in the options must be a column, and every kind a known one.
+    """
 
-def _usable(source: Path, names: Sequence[str], options: IndexOptions) -> tuple[list[str], dict[str, str]]:
-    """Columns that can be metadata by their names, and the others with the reason."""
-    usable, others = [], {}
-    for name in names:
+    def __init__(self, source: Path, columns: Sequence[str], options: IndexOptions) -> None:
+        self.source, self.types = source, options.types or {}
+        for column in (options.id_column, options.image_column, *self.types, *options.leave_out):
+            if column is not None and column not in columns:
+                raise UnknownNameError("column", column, columns)
+        for kind in self.types.values():
+            if kind not in KINDS:
+                raise UnknownNameError("kind of column", kind, KINDS)
+        image = options.image_column or next((name for name in IMAGE_COLUMNS if name in columns), None)
+        if image is None:
+            raise DataError(
+                f"none of the columns ({', '.join(columns)}) is called {', '.join(IMAGE_COLUMNS)}; say which one "
+                "names the images: --image COLUMN"
+            )
+        self.image, self.id = image, options.id_column or ("id" if "id" in columns else None)
+        self.words = frozenset(word.strip().lower() for word in options.missing)
+        """Texts that stand for no value, besides the usual ones."""
+        self.kinds: dict[str, pa.DataType] = {}
+        self.readers: dict[str, Reader] = {}
+        self.missing: Counter[str] = Counter()
+        self.left_out: dict[str, str] = {}
+        self.names: list[str] = []
+        """Columns that can be metadata by their names."""
+        for name in columns:
+            if name in (self.id, self.image):
+                continue
+            try:
+                check_column(name)
+            except DataError as error:
+                self.left_out[name] = str(error)
+            else:
+                if name in options.leave_out:
+                    self.left_out[name] = "as it was asked"
+                else:
+                    self.names.append(name)
+        if len(self.names) > MAX_COLUMNS:
+            raise DataError(
+                f"{str(source)!r} has {len(self.names):,} columns beside ids and images; {MAX_COLUMNS:,} are the "
+                "limit. Write a table of those that will be asked for, or leave columns out with --leave-out"
+            )
+
+    def leave_out(self, name: str, reason: str) -> None:
+        """Keep a column from becoming metadata."""
+        del self.kinds[name]
+        self.left_out[name] = reason
+
+    def none_of(self, name: str) -> frozenset[str]:
+        """What stands for a missing value in a column: in texts the usual words stand for themselves."""
+        return self.words if kind_of(self.kinds[name]) in ("text", "texts") else self.words | MISSING_WORDS
+
+    def ids(self, cells: Sequence[Any], lines: Sequence[int], own_paths: set[str], first: int = 0) -> list[str]:
+        """The ids of some rows, of their cells in the column of ids, or else in that of images, see `_image_ids`."""
+        values = cells if self.id is not None else _image_ids(cells, first, own_paths)
+        return [_id(self.source, line, value) for line, value in zip(lines, values, strict=True)]
+
+    def read(self, name: str, reader: Reader, value: Any, line: int) -> Any:
+        """A cell's value; where it is none of its column, the error names the line."""
         try:
-            check_column(name)
-        except DataError as error:
-            others[name] = str(error)
-            continue
-        if name in options.leave_out:
-            others[name] = "as it was asked"
-        else:
-            usable.append(name)
-    if len(usable) > MAX_COLUMNS:
-        raise DataError(
-            f"{str(source)!r} has {len(usable):,} columns beside ids and images; {MAX_COLUMNS:,} are the limit. Write "
-            "a table of those that will be asked for, or leave columns out with --leave-out"
+            return reader(value)
+        except (ValueError, TypeError, OverflowError) as error:
+            raise line_error(
+                self.source,
+                line,
+                f"the column {name!r} holds {short(value)}, which is no {self.types[name]}; write it otherwise, or say "
+                f"that it stands for a missing value: --missing {short(value)}",
+            ) from error
+
+    def listing(
+        self,
+        ids: Sequence[str],
+        lines: Sequence[int],
+        rows: Callable[[], Iterator[Mapping[str, Any]]],
+        finder: "_Finder",
+        unit: str = "line",
+    ) -> Listing:
+        """The items of all rows.
+
+        Args:
+            ids: of the rows.
+            lines: their numbers.
+            rows: gives their cells.
+            finder: of their images.
+            unit: what the numbers count.
+        """
+        _refuse_doubles(self.source, ids, lines)
+        none = {name: self.none_of(name) for name in self.kinds}
+
+        def entries() -> Iterator[Entry]:
+            for id, line, cells in zip(ids, lines, rows(), strict=True):
+                fields = {
+                    name: self.read(name, self.readers[name], without_missing(value, self.words), line)
+                    for name in self.kinds
+                    if not is_missing(value := cells.get(name), none[name])
+                }
+                yield finder.entry(id, cells.get(self.image), fields, f"{unit} {line:,}")
+
+        return Listing(
+            self.source,
+            self.source.parent,
+            ids,
+            self.kinds,
+            entries,
+            columns_left_out=self.left_out,
+            missing=+self.missing,
+            own=finder.own,
         )
-    return usable, others
-
-
-def _missing_words(options: IndexOptions) -> frozenset[str]:
-    return frozenset(word.strip().lower() for word in options.missing)
-
-
-def _missing_of(kind: "pa.DataType", words: frozenset[str]) -> frozenset[str]:
-    """What stands for a missing value in a column of this type: in texts the usual words stand for themselves."""
-    return words if kind_of(kind) in ("text", "texts") else words | MISSING_WORDS
 
 
 def _id(source: Path, line: int, value: Any) -> str:
