@@ -17,6 +17,7 @@ from itma.data.images import NOT_REGULAR, Preprocess
 from itma.errors import ImageError
 from itma.io import file_sum
 from itma.models.embedder import Embedder
+from itma.retrieval.ingest.rows import NO_FILE, FileState
 
 MISSING = "the file does not exist"
 
@@ -28,9 +29,7 @@ class Image:
     id: str
     path: Path | None
     """None: the item names no image."""
-    sum: str | None = None
-    size: int | None = None
-    modified: int | None = None
+    file: FileState = NO_FILE
 
 
 @dataclass(frozen=True)
@@ -38,9 +37,7 @@ class Looked:
     """What became of one file: its embedding, or none where its content is known, or why it cannot be read."""
 
     id: str
-    sum: str = ""
-    size: int = 0
-    modified: int = 0
+    file: FileState = NO_FILE
     embedding: np.ndarray | None = None
     """(dim,) float32."""
     tokens: bytes | None = None
@@ -122,11 +119,10 @@ def _look(image: Image, preprocess: Preprocess) -> tuple[Looked, torch.Tensor | 
         status = path.stat()
         if not stat.S_ISREG(status.st_mode) and not stat.S_ISDIR(status.st_mode):
             return Looked(name, problem=NOT_REGULAR), None
-        size, modified = status.st_size, status.st_mtime_ns
-        if image.sum and (size, modified) == (image.size, image.modified):
-            return Looked(name, image.sum, size, modified), None
-        looked = Looked(name, file_sum(path), size, modified)
-        return looked, None if looked.sum == image.sum else preprocess.read(path)
+        file = FileState(image.file.sum, status.st_size, status.st_mtime_ns)
+        if file.sum is None or file != image.file:
+            file = replace(file, sum=file_sum(path))
+        return Looked(name, file), None if file.sum == image.file.sum else preprocess.read(path)
     except FileNotFoundError:
         return Looked(name, problem=MISSING), None
     except ImageError as error:

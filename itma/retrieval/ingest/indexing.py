@@ -4,6 +4,7 @@ import csv
 import io
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any
@@ -15,7 +16,7 @@ from itma.progress import bar
 from itma.retrieval.ingest.embedding import MISSING, Image, Looked, Workers
 from itma.retrieval.ingest.image_names import inside_own
 from itma.retrieval.ingest.listing import Entry, Listing
-from itma.retrieval.ingest.rows import Row, facts_of, same_kind, table_of, to_shown, to_stored
+from itma.retrieval.ingest.rows import NO_FILE, FileState, Row, facts_of, same_kind, table_of, to_shown, to_stored
 from itma.retrieval.request import IndexOptions
 from itma.retrieval.stores.base import Items, Store, arrow, embeddings_of, metadata_of, read_column
 
@@ -50,51 +51,22 @@ class Outcome:
     embedded: int = 0
     """Images that went through the model."""
     skipped: list[Skipped] = field(default_factory=list)
-    left_out: Mapping[str, int] = field(default_factory=dict)
-    """Files and folders that were not looked into, by reason."""
-    columns_left_out: Mapping[str, str] = field(default_factory=dict)
-    """Columns that did not become metadata, with the reason."""
-    missing: Mapping[str, int] = field(default_factory=dict)
-    """By column, cells that held a word or a number that stands for a missing value."""
-    filled: int = 0
-    """Rows of a table that were shorter than its header."""
-    other_kinds: Mapping[str, str] = field(default_factory=dict)
-    """Columns that are kept as texts → what `types` could say that they are."""
+    remarks: Sequence[str] = ()
+    """See `Listing.remarks`."""
     again: int = 0
     """Items that were there already and show an image which a new item shows as well."""
 
     def notes(self) -> list[str]:
         """What was left out and what was taken for missing, a line each."""
-        lines = [f"left out: {number:,} {what}" for what, number in self.left_out.items()]
-        lines += [f"left out: the column {name!r}: {reason}" for name, reason in self.columns_left_out.items()]
-        lines += [f"missing: {number:,} cells of {name!r} hold no value" for name, number in self.missing.items()]
-        if self.filled:
-            lines.append(f"{self.filled:,} rows are shorter than the header; their last cells count as missing")
-        lines += [
-            f"kept as text: {name!r}; to compare it otherwise, index into a new catalogue with --type {name}={kind}"
-            for name, kind in self.other_kinds.items()
-        ]
-        if self.again:
-            lines.append(
-                f"twice: {self.again:,} items that were there already, by other ids, show the images of new ones; to "
-                "keep only what this source names, index it once more with --prune"
-            )
-        return lines
+        twice = (
+            f"twice: {self.again:,} items that were there already, by other ids, show the images of new ones; to "
+            "keep only what this source names, index it once more with --prune"
+        )
+        return [*self.remarks, *([twice] if self.again else [])]
 
     def __str__(self) -> str:
         parts = [(self.new, "new"), (self.changed, "changed"), (self.unchanged, "unchanged"), (self.removed, "removed")]
         return ", ".join(f"{number:,} {what}" for number, what in parts if number) or "nothing to do"
-
-
-@dataclass(frozen=True)
-class _Known:
-    """What the store has of an item."""
-
-    image: str | None
-    sum: str | None
-    size: int | None
-    modified: int | None
-    facts: str | None
 
 
 def index(
@@ -125,18 +97,12 @@ def index(
         StorageError: the place is full or cannot be written to; what was committed stays.
     """
     _fit_columns(items, listing)
-    outcome = Outcome(
-        left_out=listing.left_out,
-        columns_left_out=listing.columns_left_out,
-        missing=listing.missing,
-        filled=listing.filled,
-        other_kinds=listing.other_kinds,
-    )
+    outcome = Outcome(remarks=listing.remarks())
     gone: list[str] = []
     added: dict[str, str] = {}
     begun_empty = items.count() == 0
     writer = _Writer(items, committed)
-    pending: dict[str, tuple[Entry, _Known | None]] = {}
+    pending: dict[str, tuple[Entry, Mapping[str, Any] | None]] = {}
     retouched: list[tuple[Entry, Looked]] = []
     with bar("indexing", show=progress, total=len(listing.ids), unit="image") as meter:
 
@@ -155,7 +121,7 @@ def index(
                     have = known.get(entry.id)
                     pending[entry.id] = entry, have
                     path = listing.file(entry) if entry.image else None
-                    yield Image(entry.id, path, *((have.sum, have.size, have.modified) if have else ()))
+                    yield Image(entry.id, path, FileState.of_row(have) if have else NO_FILE)
 
         for looked in workers.embed(images(), batch=options.batch, tokens=options.tokens):
             entry, have = pending.pop(looked.id)
@@ -236,33 +202,30 @@ def _fit_columns(items: Items, listing: Listing) -> None:
         items.add_columns(new)
 
 
-def _find_known(items: Items, ids: Sequence[str]) -> dict[str, _Known]:
-    columns = ["id", "_image", "_sum", "_size", "_modified", "_facts"]
-    rows = items.get([to_stored(name) for name in ids], columns)
-    names, *rest = (rows[name].to_pylist() for name in columns)
-    return {to_shown(name): _Known(*each) for name, each in zip(names, zip(*rest, strict=True), strict=True)}
+def _find_known(items: Items, ids: Sequence[str]) -> dict[str, Mapping[str, Any]]:
+    """What the store has of items."""
+    rows = items.get([to_stored(name) for name in ids], ["id", "_image", "_sum", "_size", "_modified", "_facts"])
+    return {to_shown(row["id"]): row for row in rows.to_pylist()}
 
 
-def _sort_out(listing: Listing, entries: Sequence[Entry], known: dict[str, _Known]) -> tuple[int, list[Entry]]:
+def _sort_out(
+    listing: Listing, entries: Sequence[Entry], known: Mapping[str, Mapping[str, Any]]
+) -> tuple[int, list[Entry]]:
     """How many are as the store has them, going by size and time, and those that are to be looked into."""
     rest = []
     for entry in entries:
         have = known.get(entry.id)
-        if have is None or have.image != _image(entry) or have.facts != facts_of(entry.fields):
-            rest.append(entry)
-            continue
-        try:
-            status = listing.file(entry).stat()
-        except (OSError, ValueError):
-            rest.append(entry)
-            continue
-        if (status.st_size, status.st_mtime_ns) != (have.size, have.modified):
-            rest.append(entry)
+        if have is not None and (have["_image"], have["_facts"]) == (_image(entry), facts_of(entry.fields)):
+            with suppress(OSError, ValueError):
+                status = listing.file(entry).stat()
+                if (status.st_size, status.st_mtime_ns) == (have["_size"], have["_modified"]):
+                    continue
+        rest.append(entry)
     return len(entries) - len(rest), rest
 
 
-def _differs(entry: Entry, looked: Looked, have: _Known) -> bool:
-    return (looked.sum, _image(entry), facts_of(entry.fields)) != (have.sum, have.image, have.facts)
+def _differs(entry: Entry, looked: Looked, have: Mapping[str, Any]) -> bool:
+    return (looked.file.sum, _image(entry), facts_of(entry.fields)) != (have["_sum"], have["_image"], have["_facts"])
 
 
 def _image(entry: Entry) -> str | None:
@@ -270,7 +233,7 @@ def _image(entry: Entry) -> str | None:
 
 
 def _row(entry: Entry, looked: Looked, embedding: np.ndarray, tokens: bytes | None) -> Row:
-    return Row(entry.id, embedding, entry.image, looked.sum, looked.size, looked.modified, entry.fields, tokens)
+    return Row(entry.id, embedding, entry.image, looked.file, entry.fields, tokens)
 
 
 class _Writer:

@@ -98,6 +98,19 @@ class Listing:
         """Where an entry's image is."""
         return ImageNames(self.root, self.own).file(to_stored(entry.image))
 
+    def remarks(self) -> list[str]:
+        """What was left out and what was taken for missing, a line each."""
+        lines = [f"left out: {number:,} {what}" for what, number in self.left_out.items()]
+        lines += [f"left out: the column {name!r}: {reason}" for name, reason in self.columns_left_out.items()]
+        lines += [f"missing: {number:,} cells of {name!r} hold no value" for name, number in self.missing.items()]
+        if self.filled:
+            lines.append(f"{self.filled:,} rows are shorter than the header; their last cells count as missing")
+        lines += [
+            f"kept as text: {name!r}; to compare it otherwise, index into a new catalogue with --type {name}={kind}"
+            for name, kind in self.other_kinds.items()
+        ]
+        return lines
+
     def __str__(self) -> str:
         what = f"{len(self.ids):,} items in {str(self.source)!r}"
         if not self.columns:

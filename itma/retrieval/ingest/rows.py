@@ -73,15 +73,30 @@ class Page:
 
 
 @dataclass(frozen=True)
+class FileState:
+    """What is known of an image's file; nothing where there is none."""
+
+    sum: str | None = None
+    size: int | None = None
+    modified: int | None = None
+
+    @classmethod
+    def of_row(cls, row: Mapping[str, Any]) -> "FileState":
+        """That of a row of a store."""
+        return cls(row["_sum"], row["_size"], row["_modified"])
+
+
+NO_FILE = FileState()
+
+
+@dataclass(frozen=True)
 class Row:
     """One row of a table of items, all but the metadata's types checked."""
 
     id: str
     embedding: np.ndarray
     image: str | None = None
-    sum: str | None = None
-    size: int | None = None
-    modified: int | None = None
+    file: FileState = NO_FILE
     fields: Mapping[str, Any] = field(default_factory=dict)
     tokens: bytes | None = None
 
@@ -244,9 +259,9 @@ def table_of(rows: Sequence[Row], schema: "pa.Schema") -> "pa.Table":
         "id": [to_stored(row.id) for row in rows],
         "embedding": embedding_column(np.stack([row.embedding for row in rows])),
         "_image": [None if row.image is None else to_stored(row.image) for row in rows],
-        "_sum": [row.sum for row in rows],
-        "_size": [row.size for row in rows],
-        "_modified": [row.modified for row in rows],
+        "_sum": [row.file.sum for row in rows],
+        "_size": [row.file.size for row in rows],
+        "_modified": [row.file.modified for row in rows],
         "_facts": [facts_of(row.fields) for row in rows],
         "_stamp": [secrets.randbits(63) for _ in rows],
         "_tokens": [row.tokens for row in rows],

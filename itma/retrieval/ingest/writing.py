@@ -14,6 +14,7 @@ from itma.retrieval.filters import Filter
 from itma.retrieval.ingest.embedding import embed
 from itma.retrieval.ingest.image_names import ImageNames
 from itma.retrieval.ingest.rows import (
+    FileState,
     Item,
     Row,
     check_column,
@@ -113,8 +114,8 @@ class Writer:
             row = rows[item.id]
             image = None if row["_image"] is None else to_shown(row["_image"])
             embedding = np.array(row["embedding"], dtype=np.float32)
-            rest = row["_sum"], row["_size"], row["_modified"], item.fields, row.get("_tokens")
-            updates[item.id] = Row(item.id, embedding, image, *rest)
+            file, tokens = FileState.of_row(row), row.get("_tokens")
+            updates[item.id] = Row(item.id, embedding, image, file, item.fields, tokens)
         return updates
 
     def delete(self, ids: Iterable[str], where: Filter | None = None) -> int:
@@ -186,5 +187,5 @@ def _row(item: Item, embedding: np.ndarray, tokens: bytes | None, names: ImageNa
     if not isinstance(item.image, str | Path):
         return Row(item.id, embedding, fields=item.fields, tokens=tokens)
     path, status = Path(item.image), Path(item.image).stat()
-    file = names.name(path), file_sum(path), status.st_size, status.st_mtime_ns
-    return Row(item.id, embedding, *file, item.fields, tokens)
+    file = FileState(file_sum(path), status.st_size, status.st_mtime_ns)
+    return Row(item.id, embedding, names.name(path), file, item.fields, tokens)

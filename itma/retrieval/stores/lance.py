@@ -316,7 +316,7 @@ class LanceItems:
         self, columns: Sequence[str], rows: int, *, after: str | None = None, where: Filter | None = None
     ) -> "tuple[pa.Table, str | None]":
         """See `Items.page`; the mark counts the items before."""
-        first = int(check_mark(after or "0", "[0-9]{1,15}"))
+        first = int(check_mark("0" if after is None else after, "[0-9]{1,15}"))
         with self._store._translate_errors():
             condition = where and to_sql(where)
             table = self._table.to_table(columns=list(columns), filter=condition, limit=rows + 1, offset=first)

@@ -362,17 +362,17 @@ class MilvusItems:
     def scan(
         self, columns: Sequence[str], *, where: Filter | None = None, rows: int = 8192
     ) -> Iterator["pa.RecordBatch"]:
-        """See `Items.scan`."""
-        after: str | None = ""
-        while after is not None:
-            page, after = self.page(columns, rows, after=after, where=where)
-            yield from page.to_batches() if len(page) else ()
+        """See `Items.scan`; after the last page is one without items."""
+        after: str | None = None
+        while (page_and_mark := self.page(columns, rows, after=after, where=where))[1] is not None:
+            page, after = page_and_mark
+            yield from page.to_batches()
 
     def page(
         self, columns: Sequence[str], rows: int, *, after: str | None = None, where: Filter | None = None
     ) -> "tuple[pa.Table, str | None]":
         """See `Items.page`; the mark is the last key, and with this option the server leaves out none before it."""
-        mark = check_mark(after or "", "[0-9a-f]{32}|")
+        mark = "" if after is None else check_mark(after, "[0-9a-f]{32}")
         expression = f'key > "{mark}" and {to_expression(where, self.schema)}'
         limit = min(rows, self._rows_of_message(columns))
         while True:
