@@ -7,7 +7,7 @@ import torch
 
 from itma.retrieval.ingest.rows import unit
 from itma.retrieval.manifest import Ann
-from itma.retrieval.stores.base import Effort, Items, Ranked, embeddings_of, read_column
+from itma.retrieval.stores.base import Effort, Items, Ranked, embeddings_of, read_column, scan_embeddings
 
 K = 10
 """Recall is measured on so many nearest."""
@@ -104,11 +104,10 @@ def exact(items: Items, queries: np.ndarray, k: int) -> list[list[str]]:
     """For each query the ids of the k nearest, by comparing all; memory holds one batch of items."""
     ids = np.empty((len(queries), 0), dtype=object)
     scores = np.empty((len(queries), 0), dtype=np.float32)
-    for batch in items.scan(["id", "embedding"], rows=16_384):
-        names = np.array(batch.column("id").to_pylist(), dtype=object)
-        more = queries @ embeddings_of(batch.column("embedding")).T
+    for names, embeddings in scan_embeddings(items, rows=16_384):
+        more = queries @ embeddings.T
         scores = np.concatenate([scores, more], axis=1)
-        ids = np.concatenate([ids, np.broadcast_to(names, more.shape)], axis=1)
+        ids = np.concatenate([ids, np.broadcast_to(np.array(names, dtype=object), more.shape)], axis=1)
         if scores.shape[1] > k:
             top = np.argpartition(-scores, k - 1, axis=1)[:, :k]
             scores, ids = np.take_along_axis(scores, top, 1), np.take_along_axis(ids, top, 1)

@@ -11,7 +11,7 @@ from itma.progress import bar
 from itma.retrieval.filters import Filter
 from itma.retrieval.ingest.rows import to_shown
 from itma.retrieval.request import is_of
-from itma.retrieval.stores.base import Items, Ranked, embeddings_of
+from itma.retrieval.stores.base import Items, Ranked, embeddings_of, read_columns, scan_embeddings
 
 _NEIGHBOURS = 32
 """Nearest items of each that are looked at."""
@@ -65,24 +65,22 @@ def groups(items: Items, threshold: float | None, nearest: Nearest, *, progress:
     if threshold is not None and not (is_of(threshold, Real) and -1 <= threshold <= 1):
         raise ConfigError(f"threshold={threshold!r} is no cosine; choose one from -1 to 1, e.g. 0.99")
     by_sum: dict[str, list[str]] = {}
-    for batch in items.scan(["id", "_sum"], rows=65_536):
-        for name, digest in zip(batch.column("id").to_pylist(), batch.column("_sum").to_pylist(), strict=True):
-            if digest is not None:
-                by_sum.setdefault(digest, []).append(name)
+    for name, digest in read_columns(items, "id", "_sum"):
+        if digest is not None:
+            by_sum.setdefault(digest, []).append(name)
     same = [sorted(names) for names in by_sum.values() if len(names) > 1]
     copies = {name for names in same for name in names[1:]}
     if threshold is None:
         threshold = fitting_threshold(items, nearest, copies)
     near: dict[str, set[str]] = {}
     with bar("comparing", show=progress, total=items.count(), unit="item") as meter:
-        for batch in items.scan(["id", "embedding"], rows=1_024):
-            neighbours = nearest(embeddings_of(batch.column("embedding")), _NEIGHBOURS, None)
-            for name, hits in zip(batch.column("id").to_pylist(), neighbours, strict=True):
+        for names, embeddings in scan_embeddings(items, rows=1_024):
+            for name, hits in zip(names, nearest(embeddings, _NEIGHBOURS, None), strict=True):
                 for other, score in hits:
                     if score >= threshold and other != name and not copies & {name, other}:
                         near.setdefault(name, set()).add(other)
                         near.setdefault(other, set()).add(name)
-            meter.update(len(batch))
+            meter.update(len(names))
     made, taken = [], set[str]()
     for name in sorted(near, key=lambda name: (-len(near[name]), name)):
         members = sorted(near[name] - taken)
@@ -106,12 +104,8 @@ def fitting_threshold(items: Items, nearest: Nearest, copies: set[str]) -> float
         copies: items that do not count, as others have the same content.
     """
     distances: list[float] = []
-    for batch in items.scan(["id", "embedding"], rows=256):
-        for name, hits in zip(
-            batch.column("id").to_pylist(),
-            nearest(embeddings_of(batch.column("embedding")), _NEIGHBOURS + 1, None),
-            strict=True,
-        ):
+    for names, embeddings in scan_embeddings(items, rows=256):
+        for name, hits in zip(names, nearest(embeddings, _NEIGHBOURS + 1, None), strict=True):
             others = [score for other, score in hits if other != name and other not in copies]
             if name not in copies and others:
                 distances.append(1 - others[min(_ORDINARY, len(others)) - 1])

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from itma.retrieval.filters import Filter
-from itma.retrieval.stores.base import Items, embeddings_of
+from itma.retrieval.stores.base import Items, embeddings_of, read_column, read_columns
 
 DECIMALS = 6
 """float32 carries a cosine to about seven digits; rounding lets the copies of one image tie everywhere."""
@@ -103,19 +103,10 @@ class Matrix:
 
     def _follow(self, earlier: "Matrix") -> bool:
         """Take over an earlier version's rows, add those that changed since; whether that was possible."""
-        now: dict[str, int] = {}
-        for batch in self._items.scan(["id", "_stamp"], rows=65_536):
-            now.update(zip(batch.column("id").to_pylist(), batch.column("_stamp").to_pylist(), strict=True))
-        gone = [
-            row
-            for name, row in earlier.row.items()
-            if (stamp := now.get(name)) is None or stamp != earlier._stamps[row]
-        ]
-        changed = [
-            name
-            for name, stamp in now.items()
-            if (row := earlier.row.get(name)) is None or earlier._stamps[row] != stamp
-        ]
+        now = dict(read_columns(self._items, "id", "_stamp"))
+        before = {name: earlier._stamps[row] for name, row in earlier.row.items()}
+        gone = [row for name, row in earlier.row.items() if name not in now or now[name] != before[name]]
+        changed = [name for name, stamp in now.items() if name not in before or before[name] != stamp]
         dead = len(earlier.ids) - len(earlier.row) + len(gone)
         if max(len(changed), dead) > len(now) // 8 + 8:
             return False
@@ -152,8 +143,7 @@ class Matrix:
         mask = self._masks.get(where)
         if mask is None:
             mask = np.zeros(len(self.ids), dtype=bool)
-            names = [name for batch in self._items.scan(["id"], where=where) for name in batch.column("id").to_pylist()]
-            mask[[self.row[name] for name in names]] = True
+            mask[[self.row[name] for name in read_column(self._items, "id", where)]] = True
             if len(self._masks) > 64:
                 self._masks.clear()
             self._masks[where] = mask

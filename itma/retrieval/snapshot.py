@@ -27,7 +27,7 @@ from itma.retrieval.manifest import About
 from itma.retrieval.nothing import explain_no_hits
 from itma.retrieval.query_encoder import QueryEncoder, Search, each
 from itma.retrieval.request import SearchRequest, is_of, value_of
-from itma.retrieval.stores.base import Items, Ranked, embeddings_of, metadata_of, read_column
+from itma.retrieval.stores.base import Items, Ranked, metadata_of, read_column, scan_embeddings
 
 log = logging.getLogger(__name__)
 
@@ -142,9 +142,8 @@ class Snapshot:
             return None
         out = set(map(to_stored, exclude))
         higher = np.zeros(len(queries), dtype=np.int64)
-        for batch in self.items.scan(["id", "embedding"], where=condition):
-            ranked = np.array([name not in out for name in batch.column("id").to_pylist()], dtype=bool)
-            items = embeddings_of(batch.column("embedding"))[ranked]
+        for names, embeddings in scan_embeddings(self.items, condition):
+            items = embeddings[np.array([name not in out for name in names], dtype=bool)]
             higher += (queries @ items.T > scores[:, None] + 10.0**-DECIMALS).sum(1)
         return 1 + higher
 

@@ -18,7 +18,7 @@ from itma.retrieval.ingest.image_names import inside_own
 from itma.retrieval.ingest.listing import Entry, Listing
 from itma.retrieval.ingest.rows import NO_FILE, FileState, Row, facts_of, same_kind, table_of, to_shown, to_stored
 from itma.retrieval.request import IndexOptions
-from itma.retrieval.stores.base import Items, Store, arrow, embeddings_of, metadata_of, read_column
+from itma.retrieval.stores.base import Items, Store, arrow, embeddings_of, metadata_of, read_column, read_columns
 
 SKIPPED = "skipped.csv"
 """The document that names what could not be read."""
@@ -155,9 +155,8 @@ def index(
         outcome.removed = len(lost)
     if added:
         shown = set(added.values())
-        for part in items.scan(["id", "_image"]):
-            rows = zip(part.column("id").to_pylist(), part.column("_image").to_pylist(), strict=True)
-            outcome.again += sum(image in shown and name not in added for name, image in rows)
+        rows = read_columns(items, "id", "_image")
+        outcome.again = sum(image in shown and name not in added for name, image in rows)
     return outcome
 
 

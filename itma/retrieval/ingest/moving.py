@@ -3,7 +3,7 @@
 import logging
 import os
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain, repeat
 from pathlib import Path
@@ -29,6 +29,7 @@ from itma.retrieval.values import KINDS, is_missing, without_missing
 
 if TYPE_CHECKING:
     import pyarrow as pa
+    from pyarrow import parquet
 
 log = logging.getLogger(__name__)
 
@@ -243,6 +244,21 @@ def _check(rows: Sequence[Row], dim: int, seen: set[str], what: str) -> None:
 
 _Given: TypeAlias = "tuple[Iterator[list[Row]], list[pa.Field], int]"
 """Rows in parts, the fields of their metadata, and how many rows there are."""
+_Plain: TypeAlias = tuple[str, str | None, Mapping[str, Any]]
+"""An item's id, image and metadata."""
+_Part: TypeAlias = tuple[str, np.ndarray]
+"""Some embeddings, and what messages call them."""
+
+
+def _make_rows(plain: Iterator[_Plain], parts: Iterable[_Part]) -> Iterator[list[Row]]:
+    for what, embeddings in parts:
+        pairs = zip(unit(embeddings, None, what), plain, strict=False)
+        yield [Row(id, embedding, image, fields=fields) for embedding, (id, image, fields) in pairs]
+
+
+def _cut(path: Path, embeddings: np.ndarray) -> Iterator[_Part]:
+    for first in range(0, len(embeddings), _ROWS):
+        yield f"{str(path)!r} from row {first:,}", embeddings[first : first + _ROWS]
 
 
 def _read_given(source: str | Path | Sequence[Item]) -> _Given:
@@ -295,20 +311,14 @@ def _from_parquet(path: Path) -> _Given:
         )
     embedding = columns.embedding
 
-    def parts() -> Iterator[list[Row]]:
+    def parts() -> Iterator[_Part]:
         done = 0
-        for batch in file.iter_batches(batch_size=_ROWS, columns=[embedding, *columns.names]):
-            lists = batch.column(embedding)
-            what = f"{str(path)!r}, rows {done + 1:,} to {done + len(lists):,}"
-            rows = unit(_even(lists, what), None, what)
-            fields = batch.select(columns.names).to_pylist() if columns.names else [{}] * len(lists)
-            yield [
-                columns.row(plain, done + number, row)
-                for number, (plain, row) in enumerate(zip(fields, rows, strict=True))
-            ]
-            done += len(lists)
+        for batch in file.iter_batches(batch_size=_ROWS, columns=[embedding]):
+            what = f"{str(path)!r}, rows {done + 1:,} to {done + len(batch):,}"
+            yield what, _even(batch.column(0), what)
+            done += len(batch)
 
-    return parts(), columns.fields, file.metadata.num_rows
+    return _make_rows(columns.describe([open_parquet(path)]), parts()), columns.fields, file.metadata.num_rows
 
 
 @dataclass(frozen=True)
@@ -346,21 +356,16 @@ class _Columns:
                 fields.append(arrow().field(each.name, plain_type(kind)))
         return cls(id, embedding, image, fields)
 
-    @property
-    def names(self) -> list[str]:
-        """All columns but that of the embeddings."""
-        return [name for name in (self.id, self.image, *(each.name for each in self.fields)) if name is not None]
-
-    def row(self, plain: Mapping[str, Any], number: int, embedding: np.ndarray) -> Row:
-        """One item of the values of a row, counted from 0."""
-        image = None if self.image is None else plain[self.image]
-        id = (image or number) if self.id is None else plain[self.id]
-        fields = {
-            each.name: plain_value(without_missing(plain[each.name]))
-            for each in self.fields
-            if not is_missing(plain[each.name])
-        }
-        return Row(str(id), embedding, image, fields=fields)
+    def describe(self, tables: "Sequence[parquet.ParquetFile]") -> Iterator[_Plain]:
+        """The items of some files, one after the other."""
+        names = [name for name in (self.id, self.image, *(each.name for each in self.fields)) if name is not None]
+        batches = (batch for table in tables for batch in table.iter_batches(batch_size=_ROWS, columns=names))
+        rows = (row for batch in batches for row in batch.to_pylist()) if names else repeat({})
+        for number, row in enumerate(rows):
+            image = None if self.image is None else row[self.image]
+            id = (image or number) if self.id is None else row[self.id]
+            values = {each.name: row[each.name] for each in self.fields if not is_missing(row[each.name])}
+            yield str(id), image, {name: plain_value(without_missing(value)) for name, value in values.items()}
 
 
 def _even(lists: "pa.Array", what: str) -> np.ndarray:
@@ -383,12 +388,8 @@ def _from_npz(path: Path) -> _Given:
     if len(ids) != len(embeddings):
         raise DataError(f"{str(path)!r} holds {len(ids):,} ids for {len(embeddings):,} embeddings")
 
-    def parts() -> Iterator[list[Row]]:
-        for first in range(0, len(ids), _ROWS):
-            rows = unit(embeddings[first : first + _ROWS], None, f"{str(path)!r} from row {first:,}")
-            yield [Row(to_shown(str(name)), row) for name, row in zip(ids[first : first + _ROWS], rows, strict=True)]
-
-    return parts(), [], len(ids)
+    plain: Iterator[_Plain] = ((to_shown(str(name)), None, {}) for name in ids)
+    return _make_rows(plain, _cut(path, embeddings)), [], len(ids)
 
 
 def _find_numbered(folder: Path) -> list[Path]:
@@ -419,20 +420,8 @@ def _from_arrays(files: Sequence[Path]) -> _Given:
             )
     columns = _Columns.of(beside[0], tables[0].schema_arrow) if tables else _Columns(None, None, None, [])
 
-    def read_rows() -> Iterator[Mapping[str, Any]]:
-        for table in tables:
-            for batch in table.iter_batches(columns=columns.names):
-                yield from batch.to_pylist()
-
-    def parts() -> Iterator[list[Row]]:
-        plain, done = read_rows() if tables and columns.names else repeat({}), 0
-        for file, array in zip(files, arrays, strict=True):
-            for first in range(0, len(array), _ROWS):
-                rows = unit(array[first : first + _ROWS], None, f"{str(file)!r} from row {first:,}")
-                yield [columns.row(next(plain), done + number, row) for number, row in enumerate(rows)]
-                done += len(rows)
-
-    return parts(), columns.fields, sum(map(len, arrays))
+    parts = chain.from_iterable(map(_cut, files, arrays))
+    return _make_rows(columns.describe(tables), parts), columns.fields, sum(map(len, arrays))
 
 
 def _array(path: Path) -> np.ndarray:

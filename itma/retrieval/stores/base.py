@@ -288,14 +288,28 @@ def embeddings_of(column: "pa.ChunkedArray | pa.Array") -> np.ndarray:
     return values.reshape(-1, dim)
 
 
+def scan_embeddings(
+    items: Items, where: Filter | None = None, *, rows: int = 8192
+) -> Iterator[tuple[list[str], np.ndarray]]:
+    """The ids of all items, or of those that match, and their embeddings (items, dim), in batches; see `Items.scan`."""
+    for batch in items.scan(["id", "embedding"], where=where, rows=rows):
+        yield batch.column("id").to_pylist(), embeddings_of(batch.column("embedding"))
+
+
 def read_embeddings(items: Items, where: Filter | None = None) -> tuple[list[str], np.ndarray]:
     """The ids of all items, or of those that match, and their embeddings (items, dim)."""
     ids: list[str] = []
     parts = [np.zeros((0, items.schema.field("embedding").type.list_size), dtype=np.float32)]
-    for batch in items.scan(["id", "embedding"], where=where):
-        ids += batch.column("id").to_pylist()
-        parts.append(embeddings_of(batch.column("embedding")))
+    for names, embeddings in scan_embeddings(items, where):
+        ids += names
+        parts.append(embeddings)
     return ids, np.concatenate(parts)
+
+
+def read_columns(items: Items, *names: str) -> Iterator[tuple[Any, ...]]:
+    """Some columns' values of each item."""
+    for batch in items.scan(names, rows=65_536):
+        yield from zip(*(batch.column(name).to_pylist() for name in names), strict=True)
 
 
 def read_column(items: Items, name: str, where: Filter | None = None) -> Iterator[Any]:
