@@ -52,7 +52,7 @@ def every_phrase(split: str) -> list[str]:
 
 
 def words_of(split: str) -> set[str]:
-    texts = [*every_phrase(split), *(form for forms in grammar.FORMS.values() for form in forms.of(split))]
+    texts = [*every_phrase(split), *(form for forms in lexicon.FORMS.values() for form in forms.of(split))]
     plain = [re.sub(r"\{\w+\}", " ", text) for text in texts]
     return set(re.findall(r"[a-z'-]+", " ".join([*plain, *(grammar.plural(text) for text in plain)]).lower()))
 
@@ -94,7 +94,7 @@ def test_train_and_test_share_no_combination_of_category_and_colour() -> None:
 
 
 def test_train_and_test_share_no_phrase_and_no_form() -> None:
-    for one in (every_phrase, *(forms.of for forms in grammar.FORMS.values())):
+    for one in (every_phrase, *(forms.of for forms in lexicon.FORMS.values())):
         assert not set(one("train")) & set(one("test"))
 
 

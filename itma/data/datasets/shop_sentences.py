@@ -8,8 +8,8 @@ world's requests, so that both worlds speak one language.
 from collections.abc import Mapping, Sequence
 
 from itma.data.synthetic.generated import Dice
-from itma.data.synthetic.wardrobe.grammar import FORMS, asides, hurry, mistaken, plural
-from itma.data.synthetic.wardrobe.lexicon import read_phrases
+from itma.data.synthetic.wardrobe.grammar import asides, hurry, mistaken, plural
+from itma.data.synthetic.wardrobe.lexicon import FORMS, read_phrases
 
 WAYS = ("with", "make", "is")
 

@@ -7,34 +7,6 @@ from itma.data.synthetic.generated import Dice
 from itma.data.synthetic.wardrobe import lexicon
 from itma.data.synthetic.wardrobe.products import Product, differences
 
-FORMS = lexicon.read_phrases("""
-sentences
-    captions: {is}; {is}; {is}; it {is}; the {noun} {is}; this one {is}; the other one {is}; i want one that {is}; the
-        same but it {is}; it is the same {noun} but {is}; same {kept} but {is} | the one i want {is}; it has the same
-        {kept} but {is}; this {noun} {is}; the one i like {is}
-    requests: the same {with}; the same, {with}; the same {noun} {with}; this {noun} {with}; like this {with}; this one
-        {with}, please; do you have this {with}?; i want it {with}; {with}; {with}, please; i would like the same {noun}
-        {with}; can i get this {with}?; same {noun}, {with}; show me this {with}; is there one {with}?; have you got the
-        same {with}?; i like this {noun}, could i see it {with}?; something like this {with}; same {kept}, {with}; i
-        love the {kept}, but i need it {with}; {make}; {make}, please; please {make}; could you {make}?; keep the
-        {kept}, {make}; nice, now {make}; one that {is}; i need a {noun} that {is}; show me one that {is}; the same but
-        it {is}; maybe one that {is}; i am looking for one that {is} | do you have the same {noun} {with}?; i need
-        something like this, {with}; i like it, could i get it {with}?; can you show me this one {with}?; nice {noun},
-        is there one {with}?; i want the same {kept}, {with}; i like the {kept}, please {make}; now could you {make}?; i
-        would like it, {make}; have you got one that {is}?; is there a {noun} like this that {is}?; i am looking for the
-        same, one that {is}
-    before: hello; nice; well; okay; oh; hmm; almost; not bad; it looks good; let me think; i am not sure about it; this
-        is too much for me; my husband says; what about this; no no | hello, nice; well, not bad; okay, almost; oh, let
-        me think
-    after: it is for a party; for my holiday; it is a gift for my brother; as a gift for my sister; thanks; to go with
-        my boots; for every day; my friend has one like that; if you have it; i think; for when it is cold; for the
-        evening; i have nothing like it yet; for cycling; for hot days; so that i can move; to put on at home; because
-        mine is old; for a trip to the mountains; for a concert; it should last; that is more me; then; he would like
-        that; she asked for it | it is for a friend; for cold days; to go to a party; my brother has one like it; as a
-        gift; i have nothing for the evening yet; for a holiday in the mountains; it is for every day
-""")["sentences"]
-"""Forms of one caption, as in FashionIQ, and of what a customer types; and what people say before and after that asks
-for nothing, which a model has to learn to pass over."""
 _ASIDE = 0.25
 
 _ANYTHING_ELSE = "style"
@@ -69,7 +41,7 @@ def captions(one: Product, other: Product, dice: Dice, split: str = "train") -> 
         vague = lexicon.impressions(one, other)
         if vague and dice.random() < _VAGUE:
             phrases.append(dice.choose(dice.choose(vague).of(split)))
-        texts.append(_fill(dice.choose(FORMS["captions"].of(split)), phrases, "is", one, dice))
+        texts.append(_fill(dice.choose(lexicon.FORMS["captions"].of(split)), phrases, "is", one, dice))
     return texts[0], texts[1]
 
 
@@ -80,7 +52,7 @@ def request(one: Product, other: Product, dice: Dice, split: str = "train") -> s
     >>> request(red, red.with_values(colour="navy"), Dice("c"))
     '...navy...'
     """
-    form = dice.choose(FORMS["requests"].of(split))
+    form = dice.choose(lexicon.FORMS["requests"].of(split))
     way = next(way for way in ("with", "make", "is") if f"{{{way}}}" in form)
     apart = dice.shuffle(differences(one, other))
     text = _fill(form, [_phrase(attribute, way, one, other, dice, split) for attribute in apart], way, one, dice)
@@ -93,7 +65,7 @@ def request(one: Product, other: Product, dice: Dice, split: str = "train") -> s
 
 def asides(split: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """What people say before and after a request that asks for nothing."""
-    return FORMS["before"].of(split), FORMS["after"].of(split)
+    return lexicon.FORMS["before"].of(split), lexicon.FORMS["after"].of(split)
 
 
 def mistaken(sentence: str, dice: Dice) -> str:

@@ -16,7 +16,7 @@ def row(product: Product, identity: str, image: str, seed: int) -> dict[str, str
 
     >>> skirt = Product("skirt", "red", "plain", length="short", fit="slim", fastening="none", trim="none")
     >>> row(skirt, "shop_000001", "images/shop_000001.jpg", 0)["name"]
-    'Elmwood red skirt'
+    'Alder & Finch red skirt'
     """
     dice = Dice(f"wardrobe/{seed}/{identity}/shop")
     brand = dice.choose(BRANDS)
