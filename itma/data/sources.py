@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from itma.data.datasets.base import REGISTRY, DataConfig, Dataset, dataset_named
+from itma.data.datasets.base import REGISTRY, DataConfig, Dataset
 from itma.data.image_cache import open_cache
 from itma.data.images import FileImages, Images, Preprocess, image_size
 from itma.data.triplets import Split, cover
@@ -46,23 +46,20 @@ def _load(config: DataConfig, split: str, *, progress: bool, device: torch.devic
             f"the data {config.name!r} were handed over in Python and cannot be loaded by their name; hand them over "
             f"again (triplets=…), or name data that itma reads: {', '.join(REGISTRY)}"
         )
-    dataset = dataset_named(config.name)(config)
+    dataset = config.dataset(config)
     annotated = dataset.load(split, progress=progress, device=device)
     if dataset.generated:
         return annotated
-    missing = annotated.triplets.images.missing()
+    images = annotated.triplets.images
+    missing = images.missing()
     unreadable = np.zeros_like(missing)
     if config.unreadable == "missing":
-        unreadable = ~missing & _unreadable(annotated.triplets.images, ~missing, progress=progress)
+        unreadable = ~missing & _unreadable(images, ~missing, progress=progress)
     if unreadable.any():
-        names = [annotated.triplets.images.names[index] for index in np.flatnonzero(unreadable).tolist()]
-        log.warning(
-            "%s: %d images are there but cannot be read, and count as missing: %s%s; itma doctor lists all",
-            annotated.triplets.name,
-            len(names),
-            ", ".join(names[:3]),
-            " …" if len(names) > 3 else "",
-        )
+        names = [images.names[index] for index in np.flatnonzero(unreadable).tolist()]
+        listed = ", ".join(names[:3]) + (" …" if len(names) > 3 else "")
+        problem = f"{len(names)} images are there but cannot be read, and count as missing: {listed}"
+        log.warning("%s: %s; itma doctor lists all", annotated.triplets.name, problem)
     usable, coverage = cover(annotated, missing | unreadable)
     if not coverage.usable:
         raise DataError(
@@ -85,8 +82,7 @@ def _say_where(dataset: Dataset, split: Split, missing: np.ndarray) -> str:
         return ""
     if folders := dataset.image_folders:
         return f"; looked under {str(dataset.root)!r} (and each folder in it) in {', '.join(folders)}"
-    paths = image_paths(split.triplets.images)
-    first = paths[int(np.flatnonzero(missing)[0])]
+    first = image_paths(split.triplets.images)[int(missing.argmax())]
     return "" if first is None else f"; the first of them was looked for at {str(first)!r}"
 
 
@@ -109,8 +105,7 @@ def other_size(images: Images, preprocess: Preprocess) -> tuple[int, int] | None
     Returns:
         The middle size. None: it fits, or is not known.
     """
-    paths = [path for path in image_paths(images) if path is not None]
-    sizes = []
+    paths, sizes = [path for path in image_paths(images) if path is not None], []
     for path in paths[:: max(1, len(paths) // _LOOKED_AT)]:
         with suppress(ImageError):
             sizes.append(image_size(path))
@@ -137,7 +132,7 @@ def sentences(config: DataConfig, split: str) -> Sequence[str]:
     Raises:
         UnknownNameError, DataError: see `load`.
     """
-    return dataset_named(config.name)(config).sentences(split)
+    return config.dataset(config).sentences(split)
 
 
 def cache_images(split: Split, config: DataConfig, preprocess: Preprocess) -> Split:

@@ -109,6 +109,11 @@ def _split_words(core: tokenizers.Tokenizer) -> None:
     )
 
 
+def _is_own(core: tokenizers.Tokenizer) -> bool:
+    """Whether the vocabulary is one of ours, not a published one."""
+    return core.token_to_id(PADDING) == 0 and core.token_to_id(UNKNOWN) == 1
+
+
 class Tokenizer:
     """Lower-case words without punctuation, numbered by how often training used them.
 
@@ -198,15 +203,10 @@ class Tokenizer:
         """
         vocabulary = {word: index for index, word in enumerate(words)}
         core = tokenizers.Tokenizer(tokenizers.models.WordLevel(vocabulary, unk_token=words[0]))
-        regex, replace = tokenizers.Regex, tokenizers.normalizers.Replace
-        core.normalizer = tokenizers.normalizers.Sequence(
-            [
-                replace(regex(r"[^\x00-\x7f]"), ""),
-                tokenizers.normalizers.Lowercase(),
-                replace(regex(r"[!-/:-@\[-`{-~]"), ""),
-                replace(regex(r"[\x1c-\x1f]"), " "),  # blanks to Python, not to the library
-            ]
-        )
+        # the last ones are blanks to Python, not to the library
+        replaced = {r"[^\x00-\x7f]": "", r"[!-/:-@\[-`{-~]": "", r"[\x1c-\x1f]": " "}
+        signs = [tokenizers.normalizers.Replace(tokenizers.Regex(sign), other) for sign, other in replaced.items()]
+        core.normalizer = tokenizers.normalizers.Sequence([*signs, tokenizers.normalizers.Lowercase()])
         core.pre_tokenizer = tokenizers.pre_tokenizers.WhitespaceSplit()
         return cls(core, **reading)
 
@@ -230,13 +230,7 @@ class Tokenizer:
         if mark is None:
             return []
         if self._reads_near:
-            row = self._core.encode(sentence, add_special_tokens=False)
-            written = [sentence[begin:end] for begin, end in row.offsets]
-            return [
-                word
-                for word, id_, text in zip(words, row.ids, written, strict=True)
-                if id_ == mark and not self._near_words(text)
-            ]
+            return [word for word, text in self._unknown_words(sentence) if not self._near_words(text)]
         return [word for word in words if mark in self._core.encode(word, add_special_tokens=False).ids]
 
     def read_as(self, sentence: str) -> dict[str, str]:
@@ -247,13 +241,14 @@ class Tokenizer:
         """
         if not self._reads_near:
             return {}
-        row = self._core.encode(sentence, add_special_tokens=False)
-        unknown = [
-            sentence[begin:end].lower()
-            for id_, (begin, end) in zip(row.ids, row.offsets, strict=True)
-            if id_ == self._unknown_id
-        ]
+        unknown = (text.lower() for _, text in self._unknown_words(sentence))
         return {word: " ".join(near) for word in unknown if (near := self._near_words(word))}
+
+    def _unknown_words(self, sentence: str) -> list[tuple[str, str]]:
+        """Words that are not known, as the tokenizer sees them and as they are written."""
+        row = self._core.encode(sentence, add_special_tokens=False)
+        words = zip(self.words(sentence), row.ids, row.offsets, strict=True)
+        return [(word, sentence[begin:end]) for word, id_, (begin, end) in words if id_ == self._unknown_id]
 
     def check(self, sentence: str) -> None:
         """Refuse a sentence of which nothing would be read, though it has words.
@@ -276,12 +271,8 @@ class Tokenizer:
 
     @property
     def _reads_near(self) -> bool:
-        return self._splits_locally or (self.nearest and isinstance(self._core.model, tokenizers.models.WordLevel))
-
-    @property
-    def _splits_locally(self) -> bool:
-        """Whether the words are ours, in which hyphens vanish; not those of a published vocabulary."""
-        return self._core.token_to_id(PADDING) == 0 and self._core.token_to_id(UNKNOWN) == 1
+        """Whether words that are not known are looked up: of our own vocabularies, in which hyphens vanish, always."""
+        return _is_own(self._core) or (self.nearest and isinstance(self._core.model, tokenizers.models.WordLevel))
 
     def _near_words(self, word: str) -> tuple[str, ...]:
         if same := self._spell_otherwise(word):
@@ -343,8 +334,8 @@ class Tokenizer:
         """
         opening, closing = self.marks()
         row = self._core.encode(sentence, add_special_tokens=self.special_tokens)
-        read = [id_ for id_, _ in self._read(sentence, row)[0]]
-        return read[len(opening) : len(read) - len(closing)]
+        tokens, _ = self._read(sentence, row)
+        return [id_ for id_, _ in tokens[len(opening) : len(tokens) - len(closing)]]
 
     def pieces(self, sentence: str) -> list[Piece]:
         """The tokens that are read of a sentence, in the order of their ids in a batch.
@@ -398,7 +389,7 @@ class Tokenizer:
         """
         try:
             core = tokenizers.Tokenizer.from_str(Path(path).read_text(encoding="utf-8"))
-            if core.token_to_id(PADDING) == 0 and core.token_to_id(UNKNOWN) == 1:  # a vocabulary of ours
+            if _is_own(core):
                 _split_words(core)  # files of earlier versions joined the words on both sides of a comma or slash
             return cls(core, **reading)
         except FileNotFoundError as error:

@@ -94,16 +94,15 @@ class Triplets:
                 f"{self.name}: {len(self.references)} references, {len(self.targets)} targets and {rows} sentences; "
                 "there must be one of each in every row"
             )
-        if len(self.labels) != images:
-            raise DataError(f"{self.name}: {len(self.labels)} labels for {images} images")
-        if self.kinds and len(self.kinds) != rows:
-            raise DataError(f"{self.name}: {len(self.kinds)} kinds for {rows} rows")
-        for name, parts in self.groups.items():
-            if len(parts) != rows:
-                raise DataError(f"{self.name}: {len(parts)} parts by {name!r} for {rows} rows")
-        for aspect, labels in self.aspects.items():
-            if len(labels) != images:
-                raise DataError(f"{self.name}: {len(labels)} labels of {aspect!r} for {images} images")
+        of_images = {"labels": self.labels, **{f"labels of {name!r}": own for name, own in self.aspects.items()}}
+        of_rows = {
+            "kinds": self.kinds or self.feedback,
+            **{f"parts by {name!r}": own for name, own in self.groups.items()},
+        }
+        for count, of, columns in ((images, "images", of_images), (rows, "rows", of_rows)):
+            for what, values in columns.items():
+                if len(values) != count:
+                    raise DataError(f"{self.name}: {len(values)} {what} for {count} {of}")
         indices = {"reference": self.references, "target": self.targets}
         for what, table in (("further target", self.further_targets), ("image of a subset", self.subsets)):
             if table is None:
@@ -397,8 +396,8 @@ class Coverage:
         return self.usable / self.rows if self.rows else 0.0
 
     def __str__(self) -> str:
-        shown = ", ".join(self.missing[:3]) + (" …" if len(self.missing) > 3 else "")
-        missing = f"; missing: {shown}" if self.missing else ""
+        names = ", ".join(self.missing[:3]) + (" …" if len(self.missing) > 3 else "")
+        missing = f"; missing: {names}" if self.missing else ""
         return (
             f"{self.images - len(self.missing):,} of {self.images:,} images are there, {self.usable:,} of "
             f"{self.rows:,} rows can be used{missing}"
@@ -459,31 +458,24 @@ def hold_out(triplets: Triplets, share: float, *, seed: int) -> tuple[Triplets, 
         return triplets, None
     references = np.unique(triplets.references)
     random = np.random.Generator(np.random.PCG64(seed))
-    held_out = max(1, min(round(share * len(references)), len(references) - 1))
-    held = np.isin(triplets.references, random.permutation(references)[:held_out])
-    if held.all():
+    count = max(1, min(round(share * len(references)), len(references) - 1))
+    held_out = np.isin(triplets.references, random.permutation(references)[:count])
+    if held_out.all():
         raise DataError(
             f"{triplets.name} has {len(references)} reference; holding it out leaves none to learn from: add images, "
             "or hold out none (train.hold_out=0)"
         )
-    rest = triplets.only(np.flatnonzero(~held))
-    rows = np.flatnonzero(held)
+    rest = triplets.only(np.flatnonzero(~held_out))
+    rows = np.flatnonzero(held_out)
     if triplets.present is not None:  # where targets are drawn, the table's own may be missing
         rows = rows[triplets.present[triplets.targets[rows]]]
     if not len(rows):
         return rest, None
-    held_rows = triplets.only(rows)
-    images = np.unique(np.concatenate([held_rows.references, held_rows.targets]))
-    validation = Triplets(
-        f"{triplets.name} (held out)",
-        SomeImages(triplets.images, images),
-        triplets.labels[images],
-        np.searchsorted(images, held_rows.references),
-        np.searchsorted(images, held_rows.targets),
-        held_rows.feedback,
-        held_rows.kinds,
-    )
-    return rest, validation
+    part = triplets.only(rows)
+    images = np.unique(np.concatenate([part.references, part.targets]))
+    references, targets = (np.searchsorted(images, end) for end in (part.references, part.targets))
+    name, some = f"{triplets.name} (held out)", SomeImages(triplets.images, images)
+    return rest, Triplets(name, some, triplets.labels[images], references, targets, part.feedback, part.kinds)
 
 
 class SomeImages:

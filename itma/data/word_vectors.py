@@ -9,7 +9,7 @@ import re
 import unicodedata
 from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -90,13 +90,11 @@ class NearWords:
     def __init__(self, known: Iterable[str], table: WordVectors | None = None) -> None:
         self._table = load_word_vectors() if table is None else table
         self._known: dict[str, str] = {}
-        self._stems: dict[str, str] = {}
         for word in known:
             if key(word):
                 self._known.setdefault(key(word), word)
+        self._stems = {_stem(plain): plain for plain in reversed(self._known)}  # of several, the most frequent
         rows, vectors = self._table.rows, self._table.vectors
-        for plain in self._known:
-            self._stems.setdefault(_stem(plain), plain)
         self._words = [plain for plain in self._known if plain in rows and vectors[rows[plain]].any()]
         self._vectors = vectors[[rows[plain] for plain in self._words]]
         self._filled = set(self._words)
@@ -104,17 +102,13 @@ class NearWords:
         for number, plain in enumerate(self._known):
             if len(plain) >= 5:
                 self._spelt.setdefault(plain[0], []).append((number, plain))
-        self._cache: dict[str, tuple[str, ...]] = {}
+        self._compound = lru_cache(maxsize=_REMEMBERED)(self._read_compound)
 
     def __call__(self, word: str) -> tuple[str, ...]:
         """The known words that stand for a word as it was written; several for a compound one, none if all are far."""
-        if word not in self._cache:
-            if len(self._cache) >= _REMEMBERED:
-                self._cache.clear()
-            self._cache[word] = tuple(self._known[plain] for plain in self._compound(word))
-        return self._cache[word]
+        return tuple(self._known[plain] for plain in self._compound(word))
 
-    def _compound(self, word: str) -> list[str]:
+    def _read_compound(self, word: str) -> list[str]:
         """The known words, as `key` gives them, of a word that may have hyphens."""
         whole = key(word)
         parts = [part for part in map(key, re.split(r"\W|_", word)) if part]
@@ -122,11 +116,10 @@ class NearWords:
             forms = [form for part in parts if (form := part if part in self._known else self._form(part))]
             if len(forms) == len(parts):
                 return forms
-        match = self._single(whole)
-        if match is not None:
+        if (match := self._single(whole)) is not None:
             return [match]
         if len(parts) > 1:
-            each = [part if part in self._known else self._single(part) for part in parts]
+            each = (part if part in self._known else self._single(part) for part in parts)
             return [part for part in each if part is not None]
         if self._is_empty(whole):
             return []
@@ -211,9 +204,9 @@ def _changes(one: str, other: str) -> int:
     last = list(range(len(other) + 1))
     for row, letter in enumerate(one, 1):
         now = [row]
-        for column, wanted in enumerate(other, 1):
-            best = min(last[column] + 1, now[-1] + 1, last[column - 1] + (letter != wanted))
-            if row > 1 and column > 1 and letter == other[column - 2] and one[row - 2] == wanted:
+        for column, sign in enumerate(other, 1):
+            best = min(last[column] + 1, now[-1] + 1, last[column - 1] + (letter != sign))
+            if row > 1 and column > 1 and letter == other[column - 2] and one[row - 2] == sign:
                 best = min(best, before[column - 2] + 1)
             now.append(best)
         before, last = last, now

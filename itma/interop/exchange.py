@@ -18,6 +18,7 @@ import torch
 
 from itma.api import load_measured_split, read_run
 from itma.config import to_plain
+from itma.data.datasets.reading import read_lines
 from itma.data.images import Preprocess, find_images
 from itma.data.sources import sentences
 from itma.errors import ConfigError, DataError, ImageError, ItmaError, RunError
@@ -26,7 +27,7 @@ from itma.evaluation.evaluate import evaluate as measure
 from itma.export.int8 import quantise as write_int8
 from itma.export.runtime import OnnxRetriever
 from itma.export.runtimes import FOLDERS, export_run, open_exported
-from itma.io import new_folder, refuse_stream
+from itma.io import new_folder
 from itma.models.checkpoint import checkpoint_folder
 from itma.models.shipped import is_shipped
 from itma.progress import bar
@@ -57,9 +58,9 @@ class RecallLost:
 
     def __str__(self) -> str:
         lines = [f"{self.queries:,} queries, {self.protocol}"]
-        for k in self.float32:
-            change = 100 * (self.int8[k] - self.float32[k])
-            lines.append(f"  recall@{k:<3d} {self.float32[k]:7.1%} → {self.int8[k]:7.1%} ({change:+.1f} points)")
+        for k, exact in self.float32.items():
+            rough = self.int8[k]
+            lines.append(f"  recall@{k:<3d} {exact:7.1%} → {rough:7.1%} ({100 * (rough - exact):+.1f} points)")
         return "\n".join(lines)
 
 
@@ -81,7 +82,7 @@ class Agreement:
         rows = [(f"{self.images:,} images", self.cosine, self.overlap)]
         if self.query_cosine is not None and self.query_overlap is not None:
             rows.append(("with a sentence each", self.query_cosine, self.query_overlap))
-        return "\n".join(f"{of}: cosine {cos:.4f}, {kept:.1%} of the {NEAREST} nearest kept" for of, cos, kept in rows)
+        return "\n".join(f"{of}: cosine {cos:.4f}, {part:.1%} of the {NEAREST} nearest kept" for of, cos, part in rows)
 
 
 @dataclass(frozen=True)
@@ -166,7 +167,8 @@ def quantise(
     draw = random.Random(seed)
     with ExitStack() as stack:
         exact = _export(run, out, which, progress, stack)
-        paths = _images_of(Path(images))
+        is_catalogue = manifest.exists(store_at(Path(images)))
+        paths = Catalogue.open(images, without_model=True).image_paths() if is_catalogue else find_images(images)
         draw.shuffle(paths)
         feedback, origin = _sentences(run, exact, text) if exact.reads_words else ([""], "")
         calibrating = torch.cat(list(_read(paths[:samples], exact.preprocess)))
@@ -199,20 +201,10 @@ def _export(run: str | Path, out: str | Path | None, which: str, progress: bool,
     return export_run(run, Path(draft) / FOLDERS["float32"], which=which, progress=progress)
 
 
-def _images_of(folder: Path) -> list[Path]:
-    if manifest.exists(store_at(folder)):
-        return Catalogue.open(folder, without_model=True).image_paths()
-    return find_images(folder)
-
-
 def _sentences(run: str | Path, model: OnnxRetriever, text: str | Path | None) -> tuple[Sequence[str], str]:
     """Sentences like those that will be asked, and in words where they come from."""
     if text is not None:
-        try:
-            refuse_stream(Path(text))
-            lines = Path(text).read_text(encoding="utf-8").splitlines()
-        except (OSError, ValueError) as error:
-            raise DataError(f"the sentences in {str(text)!r} cannot be read: {error}") from error
+        lines = read_lines(Path(text), "give a file with one sentence on each line")
         feedback: Sequence[str] = [line for line in lines if model.tokenizer.words(line)]
         if not feedback:
             raise DataError(f"there is no sentence in {str(text)!r}; expected one on each line")
@@ -255,25 +247,25 @@ def _read(paths: Sequence[Path], preprocess: Preprocess) -> Iterator[torch.Tenso
 def _agreement(
     exact: OnnxRetriever, rough: OnnxRetriever, paths: Sequence[Path], feedback: Sequence[str], progress: bool
 ) -> Agreement:
-    images: dict[OnnxRetriever, list[torch.Tensor]] = {exact: [], rough: []}
-    queries: dict[OnnxRetriever, list[torch.Tensor]] = {exact: [], rough: []}
+    models = (exact, rough)
+    images, queries = ({model: list[torch.Tensor]() for model in models} for _ in range(2))
     done = 0
     with bar("comparing", show=progress, total=len(paths), unit="image") as meter:
         for pixels in _read(paths, exact.preprocess):
-            for model in (exact, rough):
+            for model in models:
                 images[model].append(model.embed_images(pixels))
                 if exact.reads_words:
                     queries[model].append(model.embed_queries(pixels, feedback[done : done + len(pixels)]))
             done += len(pixels)
             meter.update(len(pixels))
-    galleries = torch.cat(images[exact]), torch.cat(images[rough])
+    galleries = [torch.cat(images[model]) for model in models]
 
-    def compare(one: torch.Tensor, other: torch.Tensor) -> tuple[float, float]:
-        pairs = (one, galleries[0]), (other, galleries[1])
-        return mean_cosine(one, other), neighbour_overlap(*pairs, NEAREST, without_self=True)
+    def compare(embeddings: Mapping[OnnxRetriever, list[torch.Tensor]]) -> tuple[float, float]:
+        one, other = (torch.cat(embeddings[model]) for model in models)
+        overlap = neighbour_overlap((one, galleries[0]), (other, galleries[1]), NEAREST, without_self=True)
+        return mean_cosine(one, other), overlap
 
-    asked = compare(torch.cat(queries[exact]), torch.cat(queries[rough])) if exact.reads_words else (None, None)
-    return Agreement(len(galleries[0]), *compare(*galleries), *asked)
+    return Agreement(len(galleries[0]), *compare(images), *(compare(queries) if exact.reads_words else (None, None)))
 
 
 def _recall(
@@ -288,8 +280,7 @@ def _recall(
         ]
     except ItmaError as error:
         return (), str(error)
-    first, second = reports
-    return (RecallLost(first.protocol, first.queries, first.recall, second.recall),), ""
+    return (RecallLost(reports[0].protocol, reports[0].queries, *(report.recall for report in reports)),), ""
 
 
 def _megabytes(model: OnnxRetriever) -> float:

@@ -45,12 +45,9 @@ class Imported:
     """What the person should know before relying on it."""
 
     def __str__(self) -> str:
-        head = (
-            f"imported into {self.folder}: {self.model} of {self.code.upper()}'s code as {self.composer!r}, "
-            f"{self.steps:,} steps, {self.words:,} words, {self.tensors} tensors"
-        )
+        counts = f"{self.steps:,} steps, {self.words:,} words, {self.tensors} tensors"
         lines = [
-            head,
+            f"imported into {self.folder}: {self.model} of {self.code.upper()}'s code as {self.composer!r}, {counts}",
             *(f"no part in its answers: {left_out}" for left_out in self.left_out),
             *(f"note: {note}" for note in self.notes),
         ]
@@ -92,15 +89,14 @@ def import_published(
         raise RunError(f"{str(out)!r} exists already; choose a new folder for the imported run")
     original = open_checkpoint(checkpoint)
     config = shape(original, size)
-    named = data or _DATA.get(str(original.options.get("dataset")), str(original.options.get("dataset")))
-    vocabulary = _words(
-        original, None if words is None else Path(words), named, order, reads=config.composer != "image-only"
-    )
+    published = str(original.options.get("dataset"))
+    name, file = data or _DATA.get(published, published), None if words is None else Path(words)
+    vocabulary = [UNKNOWN]
+    if file is not None or config.composer != "image-only":
+        vocabulary = _words(original, file, name, order)
     model, left_out = rebuild(original, vocabulary, size)
-    source = DataConfig(
-        named if named in NAMES else "own",
-        root=str(Path(words).resolve()) if words is not None and Path(words).is_dir() else None,
-    )
+    root = str(file.resolve()) if file is not None and file.is_dir() else None
+    source = DataConfig(name if name in NAMES else "own", root=root)
     settings = Settings(model.config, recipe(original), source)
     skipped = sum(len(each.names) for each in left_out if each.names != ("a[2:]",))
     counts = original.steps, len(vocabulary) - 1, len(original.tensors) - skipped
@@ -148,10 +144,8 @@ def recipe(checkpoint: Checkpoint) -> TrainConfig:
     )
 
 
-def _words(checkpoint: Checkpoint, source: Path | None, name: str, order: Order | None, *, reads: bool) -> list[str]:
+def _words(checkpoint: Checkpoint, source: Path | None, name: str, order: Order | None) -> list[str]:
     if source is None:
-        if not reads:
-            return [UNKNOWN]
         raise DataError(
             f"{checkpoint} lacks its vocabulary; give it with --words: a list of words, one a line, in the order of "
             "their ids, or the folder of the data set that the model was trained on"
@@ -162,10 +156,9 @@ def _words(checkpoint: Checkpoint, source: Path | None, name: str, order: Order 
             "words cannot be built again; give the list of words"
         )
     rare = checkpoint.options.get("threshold_rare_words", 0)
-    by_code: Order = "sorted" if checkpoint.code == "tirg" else "appearance"
-    return words_for(
-        source, checkpoint.ids, name=name, order=order or by_code, rare=rare if isinstance(rare, int) else 0
-    )
+    rare = rare if isinstance(rare, int) else 0
+    order = order or ("sorted" if checkpoint.code == "tirg" else "appearance")
+    return words_for(source, checkpoint.ids, name=name, order=order, rare=rare)
 
 
 def _notes(checkpoint: Checkpoint, config: RetrieverConfig, size: tuple[int, int] | None) -> list[str]:
@@ -201,8 +194,7 @@ def _write(out: Path, model: Retriever, settings: Settings, imported: Imported, 
     }
     with new_folder(out) as draft:
         model.save(draft / name)
-        run = {**to_plain(settings), "made_with": made_with}
-        write_settings(draft, run)
+        write_settings(draft, {**to_plain(settings), "made_with": made_with})
         (draft / POINTER).write_text(json.dumps({"last": name, "best": name}, indent=2) + "\n", encoding="utf-8")
 
 
