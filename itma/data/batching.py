@@ -35,14 +35,14 @@ class Batch:
     def part(self, begin: int, end: int) -> "Batch":
         """Some of the rows, with the images that they speak of."""
         references, targets = self.references[begin:end], self.targets[begin:end]
-        wanted = torch.cat([references[references >= 0], targets]).unique()
-        rows = torch.searchsorted(wanted, references.clamp(min=0))
+        images = torch.cat([references[references >= 0], targets]).unique()
+        rows = torch.searchsorted(images, references.clamp(min=0))
         return Batch(
-            self.pixels if self.begun else self.pixels[wanted],
+            self.pixels if self.begun else self.pixels[images],
             torch.where(references < 0, -1, rows),
-            torch.searchsorted(wanted, targets),
+            torch.searchsorted(images, targets),
             self.feedback[begin:end],
-            tuple(level[wanted] for level in self.begun),
+            tuple(level[images] for level in self.begun),
         )
 
 
@@ -90,13 +90,10 @@ class Plan:
 
     def rows(self, step: int) -> np.ndarray:
         """The rows of step `step` (from 0): (batch,) int64."""
-        first, total = step * self._batch, len(self._references)
-        parts: list[np.ndarray] = []
-        while len(parts) == 0 or sum(map(len, parts)) < self._batch:
-            position = first + sum(map(len, parts))
-            wanted = self._batch - sum(map(len, parts))
-            parts.append(self._pass(position // total)[position % total :][:wanted])
-        return np.concatenate(parts)
+        begin, end, total = step * self._batch, (step + 1) * self._batch, len(self._references)
+        passes = range(begin // total, (end - 1) // total + 1)
+        starts = ((number, number * total) for number in passes)
+        return np.concatenate([self._pass(number)[max(0, begin - start) : end - start] for number, start in starts])
 
     def _shuffle(self, number: int) -> np.ndarray:
         """The order of pass `number` over all rows."""
@@ -107,16 +104,12 @@ class Plan:
         order = order[np.argsort(self._references[order], kind="stable")]
         pieces = _split(order, self._references[order], self._together)
         pieces = [pieces[index] for index in random.permutation(len(pieces))]
-        if self._families is not None:
-            pieces = self._bundle(pieces, self._families, random)
+        if self._families is not None:  # those of one family side by side, a few at a time; these in random order
+            family = self._families[[piece[0] for piece in pieces]]
+            order = np.argsort(family, kind="stable")
+            bundles = _split(order, family[order], self._pieces)
+            pieces = [pieces[index] for number in random.permutation(len(bundles)) for index in bundles[number]]
         return np.concatenate(pieces)
-
-    def _bundle(self, pieces: list[np.ndarray], families: np.ndarray, random: np.random.Generator) -> list[np.ndarray]:
-        """Pieces of one family put side by side, a few at a time; the bundles in random order."""
-        family = families[[piece[0] for piece in pieces]]
-        order = np.argsort(family, kind="stable")
-        bundles = _split(order, family[order], self._pieces)
-        return [pieces[index] for number in random.permutation(len(bundles)) for index in bundles[number]]
 
 
 def _split(order: np.ndarray, grouped: np.ndarray, most: int) -> list[np.ndarray]:
@@ -161,9 +154,9 @@ def number_images(samples: Rows) -> tuple[np.ndarray, torch.Tensor, torch.Tensor
     >>> images.tolist(), references.tolist(), targets.tolist()
     ([7, 9], [0, -1], [1, 0])
     """
-    wanted = np.concatenate([samples.references, samples.targets])
-    images = np.unique(wanted[wanted >= 0])
-    positions = np.where(wanted >= 0, np.searchsorted(images, wanted), -1)
+    ends = np.concatenate([samples.references, samples.targets])
+    images = np.unique(ends[ends >= 0])
+    positions = np.where(ends >= 0, np.searchsorted(images, ends), -1)
     references, targets = torch.from_numpy(positions.astype(np.int64)).chunk(2)
     return images, references, targets
 

@@ -6,23 +6,14 @@ looked for in the root, in `img_raw` and in `images`.
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import ClassVar, NamedTuple
 
 import numpy as np
 
 from itma.data.datasets.base import Dataset, Submission, register
-from itma.data.datasets.reading import (
-    JsonRow,
-    check_root,
-    find_below,
-    is_inside,
-    read_json_object,
-    read_rows,
-    short,
-    stem,
-)
+from itma.data.datasets.reading import check_root, find_below, is_inside, read_json_object, read_rows, short, stem
 from itma.data.images import FileImages
 from itma.data.triplets import UNKNOWN_TARGET, Protocol, Split, Task, Track, Triplets, pad
 from itma.data.validation.diagnosis import Finding, none_of
@@ -78,14 +69,20 @@ def _queries(root: Path, split: str, images: Sequence[str]) -> list[_Query]:
     number = {name: index for index, name in enumerate(images)}
     queries = []
     for row in read_rows(path, _WAY_OUT, key="pairid"):
-        reference = _find_known(row, "reference", row.text("reference"), number, split)
-        target = UNKNOWN_TARGET
-        if split != "test1":
-            target = _find_known(row, "target_hard", row.text("target_hard"), number, split)
-            if target == reference:
-                raise row.error(f"reference and target_hard are the same image, {images[target]!r}; expected two")
         members = row.inner("img_set").texts("members")
-        subset = [_find_known(row, "member of img_set", member, number, split) for member in members]
+        named = [("reference", row.text("reference")), *(("member of img_set", member) for member in members)]
+        if split != "test1":
+            named.append(("target_hard", row.text("target_hard")))
+        for what, name in named:
+            if stem(name) not in number:
+                raise row.error(
+                    f"the {what} {name!r} is not among the {len(number):,} images of split.{RELEASE}.{split}.json; "
+                    "use captions and split files of one release"
+                )
+        reference, *subset = (number[stem(name)] for _, name in named[: 1 + len(members)])
+        target = UNKNOWN_TARGET if split == "test1" else number[stem(named[-1][1])]
+        if target == reference:
+            raise row.error(f"reference and target_hard are the same image, {images[target]!r}; expected two")
         if len(set(subset)) < len(subset):
             raise row.error(f"its img_set holds an image twice: {short(members)}; expected {SUBSET} images")
         for what, image in (("reference", reference), ("target_hard", target)):
@@ -93,15 +90,6 @@ def _queries(root: Path, split: str, images: Sequence[str]) -> list[_Query]:
                 raise row.error(f"its img_set lacks the {what}, {images[image]!r}")
         queries.append(_Query(row.number("pairid"), reference, target, row.text("caption"), subset))
     return queries
-
-
-def _find_known(row: JsonRow, what: str, name: str, number: Mapping[str, int], split: str) -> int:
-    if stem(name) not in number:
-        raise row.error(
-            f"the {what} {name!r} is not among the {len(number):,} images of split.{RELEASE}.{split}.json; use "
-            "captions and split files of one release"
-        )
-    return number[stem(name)]
 
 
 @register("cirr")
@@ -181,14 +169,13 @@ class Cirr(Dataset):
         tasks = tuple(Task("", np.array([row]), np.array(query.subset)) for row, query in enumerate(queries))
 
         def write(folder: Path, answers: Sequence[Sequence[np.ndarray]]) -> list[Path]:
-            paths = []
-            for metric, ranked in zip(("recall", "recall_subset"), answers, strict=True):
+            paths = [folder / "recall.json", folder / "recall_subset.json"]
+            for path, ranked in zip(paths, answers, strict=True):
                 named = {
                     str(query.pair): [triplets.images.names[image] for image in images.tolist()]
                     for query, images in zip(queries, ranked, strict=True)
                 }
-                paths.append(folder / f"{metric}.json")
-                write_text(paths[-1], json.dumps({"version": RELEASE, "metric": metric, **named}) + "\n")
+                write_text(path, json.dumps({"version": RELEASE, "metric": path.stem, **named}) + "\n")
             return paths
 
         return Submission((Track((everything,), SUBMITTED), Track(tasks, SUBMITTED_OF_SUBSET)), write)

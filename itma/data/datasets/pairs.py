@@ -77,12 +77,12 @@ def find_pairs(
     keys = _spread(groups[entries].astype(np.uint64), random) + _spread(common, random)
     unknown = np.full(len(entries), attributes)
     for attribute in range(attributes):
-        held = _holds(common, (attribute,))
-        keys += np.where(held, parts[entries, attribute], np.uint64(0))
-        unknown -= held
+        is_known = _holds(common, (attribute,))
+        keys += np.where(is_known, parts[entries, attribute], np.uint64(0))
+        unknown -= is_known
     sets = _sets(attributes, differing, random)
     draws = max(1, _TRIES * per_reference // max(1, len(sets)))
-    best = _Best(per_reference)
+    best: list[tuple[np.ndarray, ...]] = [tuple(np.zeros(0, np.int64) for _ in range(4))]
     for number, changed in enumerate(sets):
         some = np.flatnonzero(_holds(common, changed))
         if len(some) < 2:
@@ -98,22 +98,24 @@ def find_pairs(
         # As many pairs with one change as with two, though there are more ways to choose two attributes than one.
         share = sum(len(other) == len(changed) for other in sets) / len(sets)
         priority = unknown[references[fits]] + share * random.random(int(fits.sum()))
-        best.add(one[fits], other[fits], number, priority)
-    return best.pairs(sets)
+        best.append((one[fits], other[fits], np.full(len(priority), number), priority))
+        if sum(len(part[0]) for part in best) > _MOST_HELD:
+            best = [_best(best, per_reference)]
+    references, targets, numbers, _ = _best(best, per_reference)
+    order = np.lexsort((targets, references))
+    return Pairs(references[order], targets[order], numbers[order], sets)
 
 
 def _holds(masks: np.ndarray, attributes: Sequence[int]) -> np.ndarray:
     """Which masks hold all of some attributes."""
     bits = np.uint64(sum(1 << attribute for attribute in attributes))
-    held: np.ndarray = masks & bits == bits
-    return held
+    return np.asarray(masks & bits == bits)
 
 
 def _spread(numbers: np.ndarray, random: np.random.Generator) -> np.ndarray:
     """Numbers spread over all of uint64."""
     factor = random.integers(0, 2**64 - 1, dtype=np.uint64, endpoint=True) | np.uint64(1)
-    spread: np.ndarray = numbers.astype(np.uint64) * factor
-    return spread
+    return np.asarray(numbers.astype(np.uint64) * factor)
 
 
 def _sets(attributes: int, differing: tuple[int, int], random: np.random.Generator) -> list[tuple[int, ...]]:
@@ -175,27 +177,10 @@ def _stretches(new: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return np.repeat(begins, lengths), np.repeat(lengths, lengths)
 
 
-class _Best:
-    """Pairs of which, for each reference, those of the lowest priority stay."""
-
-    def __init__(self, per_reference: int) -> None:
-        self._per_reference = per_reference
-        self._held: list[tuple[np.ndarray, ...]] = [tuple(np.zeros(0, np.int64) for _ in range(4))]
-
-    def add(self, references: np.ndarray, targets: np.ndarray, number: int, priority: np.ndarray) -> None:
-        self._held.append((references, targets, np.full(len(references), number), priority))
-        if sum(len(part[0]) for part in self._held) > _MOST_HELD:
-            self._choose()
-
-    def _choose(self) -> None:
-        references, targets, changed, priority = (np.concatenate(part) for part in zip(*self._held, strict=True))
-        order = np.lexsort((targets, priority, references))
-        begin, _ = _stretches(np.r_[True, np.diff(references[order]) != 0][: len(order)])
-        chosen = order[np.arange(len(order)) - begin < self._per_reference]
-        self._held = [(references[chosen], targets[chosen], changed[chosen], priority[chosen])]
-
-    def pairs(self, sets: Sequence[tuple[int, ...]]) -> Pairs:
-        self._choose()
-        references, targets, changed, _ = self._held[0]
-        order = np.lexsort((targets, references))
-        return Pairs(references[order], targets[order], changed[order], sets)
+def _best(pairs: Sequence[Sequence[np.ndarray]], per_reference: int) -> tuple[np.ndarray, ...]:
+    """Of pairs (references, targets, sets, priorities), for each reference those of the lowest priority."""
+    references, targets, changed, priority = (np.concatenate(part) for part in zip(*pairs, strict=True))
+    order = np.lexsort((targets, priority, references))
+    begin, _ = _stretches(np.r_[True, np.diff(references[order]) != 0][: len(order)])
+    chosen = order[np.arange(len(order)) - begin < per_reference]
+    return references[chosen], targets[chosen], changed[chosen], priority[chosen]

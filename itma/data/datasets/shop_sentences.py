@@ -279,50 +279,44 @@ occasion
 """Attribute → value → how it is called as a thing or by people, and, after the bar, as an adjective."""
 
 PLAIN = ("solid", "plain")
-_WRITTEN = {
-    "sleeves": _table("""
-        sleeveless: no sleeves, none
-        short sleeves: short, half, half sleeves, short sleeve
-        long sleeves: long, full, full sleeves, long sleeve
-        three-quarter sleeves: 3/4, three quarter, three-quarter
-    """),
-    "neck": _table("""
-        shirt collar: spread collar, cutaway collar, slim collar, button-down collar
-        hood: hooded
-        high neck: mock collar, mock neck, turtleneck
-        strapless: off-shoulder, one shoulder
-        mandarin collar: stand collar
-        scoop neck: u-neck
-        round neck: henley neck, crew neck, crew, round
-        v-neck: v neck, v
-        polo collar: polo
-    """),
-    "pattern": _table("""
-        solid: plain, perforations
-        printed: print, typography, abstract, geometric, conversational, ethnic motifs
-        striped: stripes, stripe, horizontal stripes, vertical stripes
-        checked: checks, check, plaid
-        self design: woven design, textured
-        washed: dyed
-        floral: flowers, flower
-        dots: polka dots
-    """),
-    "gender": _table("""
-        men: man, male, mens, men's, m
-        women: woman, female, womens, women's, ladies, w, f
-        boys: boy
-        girls: girl
-    """),
-    "occasion": _table("""
-        formal: smart casual
-        sports: sport
-    """),
-}
-"""Attribute → value → other ways in which shops write it."""
 _ALIASES = {
-    attribute: {alias: value for value, aliases in table.items() for alias in aliases}
-    for attribute, table in _WRITTEN.items()
+    attribute: {alias: value for value, aliases in values.items() for alias in aliases.train}
+    for attribute, values in read_phrases("""
+sleeves
+    sleeveless: no sleeves; none
+    short sleeves: short; half; half sleeves; short sleeve
+    long sleeves: long; full; full sleeves; long sleeve
+    three-quarter sleeves: 3/4; three quarter; three-quarter
+neck
+    shirt collar: spread collar; cutaway collar; slim collar; button-down collar
+    hood: hooded
+    high neck: mock collar; mock neck; turtleneck
+    strapless: off-shoulder; one shoulder
+    mandarin collar: stand collar
+    scoop neck: u-neck
+    round neck: henley neck; crew neck; crew; round
+    v-neck: v neck; v
+    polo collar: polo
+pattern
+    solid: plain; perforations
+    printed: print; typography; abstract; geometric; conversational; ethnic motifs
+    striped: stripes; stripe; horizontal stripes; vertical stripes
+    checked: checks; check; plaid
+    self design: woven design; textured
+    washed: dyed
+    floral: flowers; flower
+    dots: polka dots
+gender
+    men: man; male; mens; men's; m
+    women: woman; female; womens; women's; ladies; w; f
+    boys: boy
+    girls: girl
+occasion
+    formal: smart casual
+    sports: sport
+""").items()
 }
+"""Attribute → another way in which shops write a value → that value."""
 
 _FORMS = read_phrases("""
 sentences
@@ -383,10 +377,12 @@ def request(one: Mapping[str, str], other: Mapping[str, str], changed: Sequence[
     """
     form = dice.choose((*FORMS["requests"].of(split), *_FORMS.of(split)))
     way = next(way for way in WAYS if f"{{{way}}}" in form)
-    said = [_phrase(attribute, way, one, other, dice, split) for attribute in dice.shuffle(list(changed))]
-    noun = _noun(one.get("kind", "one"), dice)
+    phrases = [_phrase(attribute, way, one, other, dice, split) for attribute in dice.shuffle(list(changed))]
+    noun = _call(KINDS, one.get("kind", "one"), dice)
     unchanged = [name for name in ("colour", "pattern", "sleeves", "neck") if name in one and name not in changed]
-    text = form.format(**{way: _join(said, dice), "noun": noun, "kept": dice.choose([*unchanged, "style", "design"])})
+    text = form.format(
+        **{way: _join(phrases, dice), "noun": noun, "kept": dice.choose([*unchanged, "style", "design"])}
+    )
     text = text.replace("but but", "but").replace("but, but", "but")
     if is_pair(noun):
         text = plural(text)
@@ -402,14 +398,16 @@ def wish(values: Mapping[str, str], dice: Dice, split: str, *, brand: str | None
     >>> wish({"kind": "tshirts", "colour": "red", "gender": "men"}, Dice("b"), "train")
     '...'
     """
-    noun = _noun(values.get("kind", "one"), dice)
+    noun = _call(KINDS, values.get("kind", "one"), dice)
     before: list[str] = []
     after: list[str] = []
     if "colour" in values and dice.random() < 0.85:
-        name = colour_name(values["colour"], dice)
-        (before if dice.random() < 0.75 else after).append(name if dice.random() < 0.5 or not before else f"{name}")
-        if after:
-            after[-1] = f"in {after[-1]}"
+        name = _call(COLOURS, values["colour"], dice)
+        if dice.random() < 0.75:
+            before.append(name)
+        else:
+            after.append(f"in {name}")
+        dice.random()  # so that a seed gives the sentences that it always gave
     if "pattern" in values and dice.random() < 0.5:
         things, adjectives = _name("pattern", values["pattern"])
         if dice.random() < 0.6:
@@ -443,9 +441,9 @@ def wish(values: Mapping[str, str], dice: Dice, split: str, *, brand: str | None
     return _spoilt(dice.choose(_OPENINGS[split]) + phrase, dice, split)
 
 
-def colour_name(value: str, dice: Dice) -> str:
-    """What somebody calls a colour."""
-    usual, *others = COLOURS.get(value, (value,))
+def _call(names: Mapping[str, tuple[str, ...]], value: str, dice: Dice) -> str:
+    """What somebody calls a colour or a kind of thing."""
+    usual, *others = names.get(value, (value,))
     return dice.choose(others) if others and dice.random() < _OTHER_NAME else usual
 
 
@@ -456,11 +454,6 @@ def is_pair(noun: str) -> bool:
     (True, False)
     """
     return noun.rpartition(" ")[2] in _PAIRS
-
-
-def _noun(kind: str, dice: Dice) -> str:
-    usual, *others = KINDS.get(kind, (kind,))
-    return dice.choose(others) if others and dice.random() < _OTHER_NAME else usual
 
 
 def _article(noun: str) -> str:
@@ -483,9 +476,9 @@ def _phrase(attribute: str, way: str, one: Mapping[str, str], other: Mapping[str
     table: str = attribute
     fill: dict[str, str]
     if attribute == "colour":
-        fill = {"new": colour_name(new, dice), "old": colour_name(old, dice)}
+        fill = {"new": _call(COLOURS, new, dice), "old": _call(COLOURS, old, dice)}
     elif attribute == "kind":
-        new, old = _noun(new, dice), _noun(old, dice)
+        new, old = _call(KINDS, new, dice), _call(KINDS, old, dice)
         fill = {"a_new": _with_article(new), "a_old": _with_article(old), "old": old}
     elif attribute in ("gender", "occasion"):
         people, (adjective,) = _name(attribute, new)
@@ -510,13 +503,12 @@ def _phrase(attribute: str, way: str, one: Mapping[str, str], other: Mapping[str
     return dice.choose(phrases).format(**fill)
 
 
-def _join(said: Sequence[str], dice: Dice) -> str:
-    said = [said[0], *(one.removeprefix("but ") for one in said[1:])]
-    if len(said) == 1:
-        return said[0]
-    if len(said) == 2:
-        return dice.choose((" and ", " and ", ", ", ", and ", " ")).join(said)
-    return ", ".join(said[:-1]) + dice.choose((" and ", ", ")) + said[-1]
+def _join(phrases: Sequence[str], dice: Dice) -> str:
+    *others, last = (phrases[0], *(phrase.removeprefix("but ") for phrase in phrases[1:]))
+    if not others:
+        return last
+    between = (" and ", ", ") if len(others) > 1 else (" and ", " and ", ", ", ", and ", " ")
+    return ", ".join(others) + dice.choose(between) + last
 
 
 def _spoilt(text: str, dice: Dice, split: str) -> str:
