@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from itma.config import to_plain
+from itma.config import from_plain, to_plain
 from itma.errors import RunError
 from itma.evaluation.runs import RunSummary, summarise
 from itma.evaluation.seeds import deviation_of, spread
@@ -82,9 +82,7 @@ class Cost:
         if plain is None:
             return None
         try:
-            return cls(
-                int(plain["parameters"]), float(plain["seconds_per_step"]), float(plain["milliseconds_per_query"])
-            )
+            return from_plain(cls, {name: plain[name] for name in cls.__annotations__})
         except (KeyError, TypeError, ValueError) as error:
             raise RunError(f"{str(run / COST)!r} is damaged: {error!r}; remove it to measure again") from error
 
@@ -147,28 +145,24 @@ class Comparison:
             tables.append(("What chose the checkpoints", "", Table(("model", "metric", "best"), chosen)))
         steps = sorted({step for each in self.variants for step in each.curve})
         if len(steps) > 1:
-            steps = [steps[round(number * (len(steps) - 1) / (_COLUMNS - 1))] for number in range(_COLUMNS)]
-            steps = list(dict.fromkeys(steps))
+            numbers = (round(number * (len(steps) - 1) / (_COLUMNS - 1)) for number in range(_COLUMNS))
+            steps = [steps[number] for number in dict.fromkeys(numbers)]
             rows = [
                 (each.name, *(f"{100 * each.curve[step].mean:.1f} %" if step in each.curve else "" for step in steps))
                 for each in self.variants
                 if each.curve
             ]
-            names = dict.fromkeys(metric for each in self.variants for metric in each.chosen_by)
-            heading = f"By step: {', '.join(names)}" if names else "By step"
+            metrics = dict.fromkeys(metric for each in self.variants for metric in each.chosen_by)
+            heading = f"By step: {', '.join(metrics)}" if metrics else "By step"
             tables.append((heading, "", Table(("model", *(f"{step:,}" for step in steps)), rows)))
-        shown = {"parameters": ",.0f", "seconds_per_step": ".3f", "milliseconds_per_query": ".1f"}
-        costs = [
-            (each.name, *(f"{each.cost[name]:{form}}" for name, form in shown.items()))
-            for each in self.variants
-            if each.cost
-        ]
-        if costs:
+        forms = {"parameters": ",.0f", "seconds_per_step": ".3f", "milliseconds_per_query": ".1f"}
+        variants = [each for each in self.variants if each.cost]
+        if costs := [(each.name, *(f"{each.cost[name]:{form}}" for name, form in forms.items())) for each in variants]:
             tables.append(("Cost", "", Table(("model", "parameters", "seconds per step", "ms per query"), costs)))
         if self.settings:
-            variants = [each.name for each in self.variants]
-            rows = [(name, *(_show(values[each]) for each in variants)) for name, values in self.settings.items()]
-            tables.append(("Settings that differ", "", Table(("setting", *variants), rows)))
+            names = [each.name for each in self.variants]
+            rows = [(setting, *(_show(by[name]) for name in names)) for setting, by in self.settings.items()]
+            tables.append(("Settings that differ", "", Table(("setting", *names), rows)))
         return tables
 
     def _recall(self, measured: Measurement) -> tuple[str, str, Table]:
@@ -300,10 +294,10 @@ def _notes(named: Mapping[str, Sequence[RunSummary]]) -> list[str]:
         if len(set(seeds)) < len(seeds):
             notes.append(f"{name}: runs of the same seed count as several, though they are no independent trials")
         for run in group:
-            wanted = run.settings.get("train.steps")
-            if wanted is not None and run.steps < wanted and (Path(run.folder) / POINTER).is_file():
+            steps = run.settings.get("train.steps")
+            if steps is not None and run.steps < steps and (run.folder / POINTER).is_file():
                 notes.append(
-                    f"{run.folder} has done {run.steps:,} of {wanted:,} steps; go on: itma train --resume {run.folder}"
+                    f"{run.folder} has done {run.steps:,} of {steps:,} steps; go on: itma train --resume {run.folder}"
                 )
             if not run.reports:
                 old = f"; those in {', '.join(run.outdated)} measured other weights" if run.outdated else ""

@@ -20,7 +20,7 @@ from itma.evaluation import ranking
 from itma.io import write_bytes, write_text
 from itma.models.embedder import Embedder
 from itma.progress import bar
-from itma.records import Interval, Part, Report
+from itma.records import Part, Report
 
 log = logging.getLogger(__name__)
 
@@ -75,12 +75,12 @@ class Evaluation:
 
     def task(self, index: int) -> Task:
         """The task that asks a query, by the query's index in `rows`."""
-        return self.protocol.tasks[int(np.searchsorted(self._bounds, index, side="right"))]
+        return self._numbered[index][0]
 
-    @property
-    def _bounds(self) -> np.ndarray:
-        """(tasks,) int64: where each task's queries end in `asked`."""
-        return np.cumsum([len(task.rows) for task in self.protocol.tasks])
+    @cached_property
+    def _numbered(self) -> list[tuple[Task, int]]:
+        """Each query's task, and the query's number in it."""
+        return [(task, number) for task in self.protocol.tasks for number in range(len(task.rows))]
 
     def others(self, index: int) -> torch.Tensor:
         """(images,) int64: what a query's targets are ranked against, by the query's index in `rows`."""
@@ -88,12 +88,10 @@ class Evaluation:
         return ranked[labels[ranked] != labels[int(self.triplets.targets[int(self.rows[index])])]]
 
     def _rank(self, index: int) -> torch.Tensor:
-        first = int(np.searchsorted(self._bounds, index, side="right"))
-        task = self.protocol.tasks[first]
-        ranked = torch.as_tensor(task.gallery_of(index - int(self._bounds[first]) + len(task.rows)))
+        task, number = self._numbered[index]
+        ranked = torch.as_tensor(task.gallery_of(number))
         if self.protocol.without_reference:
-            references = np.concatenate([task.references(self.triplets) for task in self.protocol.tasks])
-            ranked = ranked[ranked != int(references[index])]
+            ranked = ranked[ranked != int(task.references(self.triplets)[number])]
         return ranked
 
     def write(self, folder: str | Path) -> None:
@@ -107,13 +105,11 @@ class Evaluation:
         lines = csv.writer(table, lineterminator="\n")
         further = {f"{metric}@{k}": some for metric, by_k in self.measures.items() for k, some in by_k.items()}
         lines.writerow(["row", "task", "reference", "feedback", "kind", "target", "rank", "ties", "best", *further])
-        tasks = [task.name for task in self.protocol.tasks for _ in task.rows]
-        numbers = zip(self.rows, tasks, self.ranks, self.ties, self.best, *further.values(), strict=True)
-        for row, task, rank, ties, best, *values in numbers:
+        numbers = zip(self.rows, self._numbered, self.ranks, self.ties, self.best, *further.values(), strict=True)
+        for row, (task, _), rank, ties, best, *values in numbers:
             reference, target = names[triplets.references[row]], names[triplets.targets[row]]
-            kind = triplets.kinds[row] if triplets.kinds else ""
-            said = triplets.feedback[row]
-            lines.writerow([row, task, reference, said, kind, target, rank, ties, names[best], *values])
+            feedback, kind = triplets.feedback[row], triplets.kinds[row] if triplets.kinds else ""
+            lines.writerow([row, task.name, reference, feedback, kind, target, rank, ties, names[best], *values])
         write_bytes(folder / RANKS, table.getvalue().encode("utf-8", "surrogateescape"))
         write_text(folder / REPORT, json.dumps({"format": FORMAT, **to_plain(self.report)}, indent=2) + "\n")
 
@@ -158,20 +154,9 @@ def evaluate(
         raise ConfigError(f"batch={batch} must be at least 1")
     protocols = protocols or (by_label(triplets),)
     tasks = [task for protocol in protocols for task in protocol.tasks]
-    queries, gallery = embed(retriever, triplets, tasks, batch=batch, progress=progress)
-    return [
-        score(
-            triplets,
-            protocol,
-            queries,
-            gallery,
-            intervals=intervals,
-            model_name=model_name or retriever.name,
-            weights=weights,
-            chosen=chosen,
-        )
-        for protocol in protocols
-    ]
+    embedded = embed(retriever, triplets, tasks, batch=batch, progress=progress)
+    about: dict[str, Any] = {"model_name": model_name or retriever.name, "weights": weights, "chosen": chosen}
+    return [score(triplets, protocol, *embedded, intervals=intervals, **about) for protocol in protocols]
 
 
 def embed(
@@ -187,8 +172,22 @@ def embed(
     images = np.unique(np.concatenate([task.gallery for task in tasks]))
     if not len(rows) or not len(images):
         raise DataError(f"{triplets.name} holds no queries or no images, so there is nothing to measure")
-    queries, gallery = _embed(retriever, triplets, rows, images, batch, progress)
-    return _spread(queries, rows, len(triplets)), _spread(gallery, images, len(triplets.labels))
+    rows = rows[np.argsort(triplets.references[rows], kind="stable")]  # queries of one reference side by side
+    references = triplets.references[rows]
+    encoded = np.union1d(images, references)  # once each
+    gallery, queries = [], []
+    with bar("embedding images and queries", show=progress, total=len(encoded), unit="images") as meter:
+        for run in _runs(encoded, batch):
+            maps = retriever.feature_maps(triplets.images.load(run, retriever.preprocess))
+            if (ranked := np.isin(run, images)).any():
+                gallery.append(retriever.embed_images_from([_some(level, np.flatnonzero(ranked)) for level in maps]))
+            first, last = np.searchsorted(references, run[0]), np.searchsorted(references, run[-1], side="right")
+            for part in _runs(np.arange(first, last), batch):
+                own = np.searchsorted(run, references[part])
+                feedback = [triplets.feedback[row] for row in rows[part].tolist()]
+                queries.append(retriever.embed_queries_from([_some(level, own) for level in maps], feedback))
+            meter.update(len(run))
+    return _spread(torch.cat(queries), rows, len(triplets)), _spread(torch.cat(gallery), images, len(triplets.labels))
 
 
 def score(
@@ -225,7 +224,7 @@ def score(
             f"{triplets.name} has {len(triplets):,} rows and {len(triplets.labels):,} images, but there are "
             f"{len(queries):,} query and {len(gallery):,} gallery embeddings; one each, in their order"
         )
-    wanted = {task.name: protocol.wanted.get(task.name, len(task.rows)) for task in protocol.tasks}
+    complete = {task.name: protocol.wanted.get(task.name, len(task.rows)) for task in protocol.tasks}
     protocol = _with_queries(protocol, triplets.name)
     for task in protocol.tasks:
         if (triplets.targets[task.rows] == UNKNOWN_TARGET).any():
@@ -246,60 +245,50 @@ def score(
         metric: {k: np.concatenate([task[k] for task in tasks]) for k in protocol.metrics[metric]}
         for metric, tasks in measured.items()
     }
+
+    def divide(measure: Callable[[np.ndarray], Any]) -> dict[str, Any]:
+        return {name: {part: measure(some) for part, some in parts.items()} for name, parts in by_group.items()}
+
     report = Report(
         model=model_name,
         protocol=f"{triplets.name}, {protocol.name}: {protocol.about}",
         queries=len(rows),
         gallery=_gallery_size(protocol.tasks),
-        recall=_mean([ranking.recall_at(ranks, protocol.ks) for ranks in each]),
-        interval=_intervals(each, protocol.ks, intervals),
-        median_rank=ranking.median_rank(ranks),
+        **_summarise(each, measured, protocol.ks, intervals),
         mean_reciprocal_rank=ranking.mean_reciprocal_rank(ranks),
         tied_queries=int((ties > 0).sum()),
         recall_by_kind={kind: ranking.recall_at(some, protocol.ks) for kind, some in by_kind.items()},
         queries_by_kind={kind: len(some) for kind, some in by_kind.items()},
-        recall_by_group={
-            name: {part: ranking.recall_at(ranks[some], protocol.ks) for part, some in parts.items()}
-            for name, parts in by_group.items()
-        },
-        queries_by_group={name: {part: len(some) for part, some in parts.items()} for name, parts in by_group.items()},
+        recall_by_group=divide(lambda some: ranking.recall_at(ranks[some], protocol.ks)),
+        queries_by_group=divide(len),
         parts=tuple(
             Part(
-                task.name,
-                len(task.rows),
-                wanted[task.name],
-                task.ranked,
-                ranking.recall_at(ranks, protocol.ks),
-                _intervals([ranks], protocol.ks, intervals),
-                ranking.median_rank(ranks),
-                {metric: _means(tasks[number]) for metric, tasks in measured.items()},
+                name=task.name,
+                queries=len(task.rows),
+                wanted=complete[task.name],
+                gallery=task.ranked,
+                **_summarise(
+                    [each[number]], {metric: [m[number]] for metric, m in measured.items()}, protocol.ks, intervals
+                ),
             )
-            for number, (task, ranks) in enumerate(zip(protocol.tasks, each, strict=True))
+            for number, task in enumerate(protocol.tasks)
             if several
         ),
-        wanted=sum(wanted.values()),
+        wanted=sum(complete.values()),
         recall_by_aspect={
             aspect: _mean([ranking.recall_at(one.rank(labels)[0], protocol.ks) for one in rankings])
             for aspect, labels in triplets.aspects.items()
         },
         weights=weights,
         chosen=chosen,
-        metrics={metric: _mean([_means(task) for task in tasks]) for metric, tasks in measured.items()},
         metric_intervals={
             metric: {k: ranking.bootstrap_interval(*(task[k] for task in tasks)) for k in protocol.metrics[metric]}
             for metric, tasks in measured.items()
             if intervals
         },
-        metrics_by_group={
-            name: {
-                part: {
-                    metric: _means({k: values[some] for k, values in by_k.items()}) for metric, by_k in measures.items()
-                }
-                for part, some in parts.items()
-            }
-            for name, parts in by_group.items()
-            if measures
-        },
+        metrics_by_group=divide(lambda some: {metric: _means(by_k, some) for metric, by_k in measures.items()})
+        if measures
+        else {},
     )
     return Evaluation(report, rows, ranks, ties, best, queries, gallery, triplets, protocol, measures)
 
@@ -456,26 +445,41 @@ _MEASURES: Mapping[str, Callable[[_Ranking, Sequence[int]], dict[int, np.ndarray
 
 def _some(embeddings: torch.Tensor, indices: np.ndarray) -> torch.Tensor:
     """Embeddings by index, without a copy where all are wanted."""
-    if len(indices) == len(embeddings) and (indices == np.arange(len(embeddings))).all():
+    if _is_all(indices, len(embeddings)):
         return embeddings
     return embeddings[torch.as_tensor(indices, device=embeddings.device)]
+
+
+def _is_all(indices: np.ndarray, count: int) -> bool:
+    return len(indices) == count and bool((indices == np.arange(count)).all())
 
 
 def _mean(recalls: Sequence[Mapping[int, float]]) -> dict[int, float]:
     return {k: sum(recall[k] for recall in recalls) / len(recalls) for k in recalls[0]}
 
 
-def _means(values: Mapping[int, np.ndarray]) -> dict[int, float]:
-    return {k: float(some.mean()) for k, some in values.items()}
+def _means(values: Mapping[int, np.ndarray], queries: np.ndarray | slice = slice(None)) -> dict[int, float]:
+    return {k: float(some[queries].mean()) for k, some in values.items()}
 
 
-def _intervals(each: Sequence[np.ndarray], ks: Sequence[int], wanted: bool) -> dict[int, Interval]:
-    return {k: ranking.bootstrap_interval(*(ranks <= k for ranks in each)) for k in ks} if wanted else {}
+def _summarise(
+    ranks: Sequence[np.ndarray],
+    measured: Mapping[str, Sequence[Mapping[int, np.ndarray]]],
+    ks: Sequence[int],
+    intervals: bool,
+) -> dict[str, Any]:
+    """What a report and each of its parts say: means over tasks, of whose queries the ranks and measures are."""
+    return {
+        "recall": _mean([ranking.recall_at(some, ks) for some in ranks]),
+        "interval": {k: ranking.bootstrap_interval(*(some <= k for some in ranks)) for k in ks} if intervals else {},
+        "median_rank": ranking.median_rank(np.concatenate(ranks)),
+        "metrics": {metric: _mean([_means(task) for task in tasks]) for metric, tasks in measured.items()},
+    }
 
 
 def _spread(some: torch.Tensor, indices: np.ndarray, length: int) -> torch.Tensor:
     """Embeddings at their places among `length`; elsewhere no numbers."""
-    if len(some) == length:
+    if _is_all(indices, length):
         return some
     spread = torch.full((length, some.shape[1]), torch.nan, device=some.device)
     spread[torch.as_tensor(indices, device=some.device)] = some
@@ -492,31 +496,6 @@ def embed_gallery(
             parts.append(retriever.embed_images(triplets.images.load(indices, retriever.preprocess)))
             meter.update(len(indices))
     return torch.cat(parts)
-
-
-def _embed(
-    retriever: Embedder, triplets: Triplets, rows: np.ndarray, images: np.ndarray, batch: int, progress: bool
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """The queries `rows` as (rows, dim) and the gallery `images` as (images, dim); the image encoder sees each once."""
-    references = triplets.references[rows]
-    order = np.argsort(references, kind="stable")  # queries of one reference side by side
-    references, shown = references[order], np.union1d(images, references)
-    gallery, queries = [], []
-    with bar("embedding images and queries", show=progress, total=len(shown), unit="images") as meter:
-        for run in _runs(shown, batch):
-            maps = retriever.feature_maps(triplets.images.load(run, retriever.preprocess))
-            if (ranked := np.isin(run, images)).any():
-                gallery.append(retriever.embed_images_from([_some(level, np.flatnonzero(ranked)) for level in maps]))
-            first, last = np.searchsorted(references, run[0]), np.searchsorted(references, run[-1], side="right")
-            for part in _runs(np.arange(first, last), batch):
-                own = np.searchsorted(run, references[part])
-                feedback = [triplets.feedback[row] for row in rows[order[part]].tolist()]
-                queries.append(retriever.embed_queries_from([_some(level, own) for level in maps], feedback))
-            meter.update(len(run))
-    ordered = torch.cat(queries)
-    embedded = torch.empty_like(ordered)
-    embedded[torch.as_tensor(order, device=ordered.device)] = ordered
-    return embedded, torch.cat(gallery)
 
 
 def _runs(indices: np.ndarray, length: int) -> Iterator[np.ndarray]:

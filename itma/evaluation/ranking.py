@@ -80,22 +80,21 @@ def rank_targets(
     queries, gallery = queries.detach().float(), gallery.detach().float()
     width = max(1, min(len(gallery), block // _LEAST_QUERIES))
     height = max(1, min(block // width, _MOST_QUERIES))
-    columns = [slice(first, min(first + width, len(gallery))) for first in range(0, len(gallery), width)]
+    columns = list(_slices(len(gallery), width))
     query_labels, labels = query_labels.long().contiguous(), [gallery_labels[part].long().sort() for part in columns]
-    parts = [Ranks(*torch.zeros((3, 0), dtype=torch.int64, device=queries.device))]
+    parts: list[Ranks] = []
     orphans: list[int] = []
-    for first in range(0, len(queries), height):
-        rows = slice(first, min(first + height, len(queries)))
-        part, wanted = _rank_rows(queries, gallery, excluded, query_labels, labels, rows, columns)
+    for rows in _slices(len(queries), height):
+        part, levels = _rank_rows(queries, gallery, excluded, query_labels, labels, rows, columns)
         parts.append(part)
-        orphans += (torch.nonzero(wanted == -torch.inf)[:, 0] + first).tolist()
+        orphans += (torch.nonzero(levels == -torch.inf)[:, 0] + rows.start).tolist()
     if orphans:
-        shown = ", ".join(map(str, orphans[:5])) + (", …" if len(orphans) > 5 else "")
+        some = ", ".join(map(str, orphans[:5])) + (", …" if len(orphans) > 5 else "")
         raise DataError(
             f"{len(orphans)} of {len(queries)} queries have no target among the {len(gallery)} gallery images once "
-            f"their reference is removed (rows {shown}); leave these rows out"
+            f"their reference is removed (rows {some}); leave these rows out"
         )
-    return Ranks(*(torch.cat(arrays) for arrays in zip(*parts, strict=True)))
+    return _join(parts, queries.device)
 
 
 def rank_each_target(
@@ -130,15 +129,13 @@ def rank_each_target(
     queries, gallery = queries.detach().float(), gallery.detach().float()
     positions = torch.arange(1, targets.shape[1] + 1, device=queries.device)
     parts = [torch.zeros((0, targets.shape[1]), dtype=torch.int64, device=queries.device)]
-    step = max(1, block // len(gallery))
-    for first in range(0, len(queries), step):
-        rows = slice(first, min(first + step, len(queries)))
-        wanted = targets[rows]
+    for rows in _slices(len(queries), max(1, block // len(gallery))):
+        right = targets[rows]
         scores = _scores(queries, gallery, excluded, rows, slice(0, len(gallery)))
-        own = scores.T.gather(1, wanted.clamp(min=0)).masked_fill(wanted < 0, -torch.inf)
+        own = scores.T.gather(1, right.clamp(min=0)).masked_fill(right < 0, -torch.inf)
         own = own.sort(dim=1, descending=True).values
-        query, column = torch.nonzero(wanted >= 0, as_tuple=True)
-        scores[wanted[query, column], query] = -torch.inf  # targets do not lower one another's rank twice
+        query, column = torch.nonzero(right >= 0, as_tuple=True)
+        scores[right[query, column], query] = -torch.inf  # targets do not lower one another's rank twice
         above = torch.stack([_above_and_alike(scores, level)[0] for level in own.unbind(1)], dim=1)
         parts.append((above + positions).masked_fill(own == -torch.inf, 0))
     return torch.cat(parts)
@@ -167,20 +164,18 @@ def rank_in_subsets(
         DataError: sizes that do not fit together, or an embedding that is not finite.
     """
     _check(queries, gallery, None, 1)
-    parts = [Ranks(*torch.zeros((3, 0), dtype=torch.int64, device=queries.device))]
-    step = max(1, BLOCK // (gallery.shape[1] * max(1, subsets.shape[1])))
-    for first in range(0, len(queries), step):
-        rows = slice(first, first + step)
+    parts: list[Ranks] = []
+    for rows in _slices(len(queries), max(1, BLOCK // (gallery.shape[1] * max(1, subsets.shape[1])))):
         query, target = queries[rows].float(), targets[rows]
         members = torch.cat([target[:, None], subsets[rows]], dim=1)
         scores = (gallery[members.clamp(min=0)].float() * query[:, None]).sum(2)
-        wanted = (gallery[target].float() * query).sum(1)
+        level = (gallery[target].float() * query).sum(1)
         scores = scores.masked_fill((members < 0) | (members == target[:, None]), -torch.inf)
         highest, column = scores.max(1)
-        best = torch.where(highest > wanted, members.gather(1, column[:, None])[:, 0], target)
-        above, alike = (scores > wanted[:, None]).sum(1), (scores == wanted[:, None]).sum(1)
+        best = torch.where(highest > level, members.gather(1, column[:, None])[:, 0], target)
+        above, alike = (scores > level[:, None]).sum(1), (scores == level[:, None]).sum(1)
         parts.append(Ranks(1 + above, alike, best))
-    return Ranks(*(torch.cat(arrays) for arrays in zip(*parts, strict=True)))
+    return _join(parts, queries.device)
 
 
 def average_precision(ranks: np.ndarray, targets: np.ndarray, k: int) -> np.ndarray:
@@ -214,6 +209,16 @@ def average_precision(ranks: np.ndarray, targets: np.ndarray, k: int) -> np.ndar
     return values
 
 
+def _slices(count: int, length: int) -> Iterator[slice]:
+    """Runs of so many rows, the last one shorter."""
+    return (slice(first, min(first + length, count)) for first in range(0, count, length))
+
+
+def _join(parts: Sequence[Ranks], device: torch.device) -> Ranks:
+    """The ranks of all queries, of which there may be none."""
+    return Ranks(*torch.cat([torch.zeros((3, 0), dtype=torch.int64, device=device), *map(torch.stack, parts)], 1))
+
+
 def _pairs(
     query_labels: torch.Tensor, sorted_labels: torch.Tensor, images: torch.Tensor
 ) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
@@ -238,12 +243,12 @@ def _rank_rows(
 ) -> tuple[Ranks, torch.Tensor]:
     """The ranks of one run of queries against all columns, and the score of each one's best target."""
     count = torch.zeros(rows.stop - rows.start, dtype=torch.int64, device=queries.device)
-    wanted = torch.full(count.shape, -torch.inf, device=queries.device)
-    rank, ties, best, top = count + 1, count.clone(), count, wanted.clone()
+    level = torch.full(count.shape, -torch.inf, device=queries.device)
+    rank, ties, best, top = count + 1, count.clone(), count, level.clone()
     for part, of_part in zip(columns, labels, strict=True):
         scores = _scores(queries, gallery, excluded, rows, part)
         for image, query in _pairs(query_labels[rows], *of_part):
-            wanted.scatter_reduce_(0, query, scores[image, query], "amax")
+            level.scatter_reduce_(0, query, scores[image, query], "amax")
         highest, image = _best(scores)
         best = torch.where(highest > top, image + part.start, best)
         top = torch.maximum(top, highest)
@@ -252,10 +257,10 @@ def _rank_rows(
             scores = _scores(queries, gallery, excluded, rows, part)
         for image, query in _pairs(query_labels[rows], *of_part):
             scores[image, query] = -torch.inf  # no target stands above the best one, or ties with it
-        above, alike = _above_and_alike(scores, wanted)
+        above, alike = _above_and_alike(scores, level)
         rank += above
         ties += alike
-    return Ranks(rank, ties, best), wanted
+    return Ranks(rank, ties, best), level
 
 
 def _scores(

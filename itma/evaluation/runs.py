@@ -101,9 +101,9 @@ def summarise(folder: str | Path) -> RunSummary:
     """
     folder = locate(folder)
     plain = read_settings(folder)
-    made = plain.get("made_with") or {}
+    origin = plain.get("made_with") or {}
     settings = flat({name: plain[name] for name in ("model", "train", "data") if isinstance(plain.get(name), Mapping)})
-    if isinstance(started := made.get("started_from"), Mapping):
+    if isinstance(started := origin.get("started_from"), Mapping):
         settings[START] = str(started.get("sha256", "")) or str(started.get("path", ""))
     pointer = read_json(folder / POINTER) or {}
     packed = plain.get("checkpoint") or {}  # of a model that was packed to be handed on
@@ -145,8 +145,8 @@ def table_of(runs: Sequence[RunSummary]) -> Table:
 def _cells(run: RunSummary) -> tuple[str, ...]:
     if run.problem:
         return str(run.folder), "", "", "", "", "", f"cannot be read: {run.problem}"
-    wanted = run.settings.get("train.steps")
-    steps = f"{run.steps:,}" if wanted in (None, run.steps) else f"{run.steps:,} of {wanted:,}"
+    total = run.settings.get("train.steps")
+    steps = f"{run.steps:,}" if total in (None, run.steps) else f"{run.steps:,} of {total:,}"
     chosen = "none yet" if not run.steps else f"step {run.best_step or run.steps:,}"
     value = "" if run.best_value is None else f"{run.settings.get('train.metric', '')} {run.best_value:.1%}"
     results = [f"{name.removeprefix('evaluation-')}: {_recalls(report)}" for name, report in run.reports.items()]
@@ -155,8 +155,8 @@ def _cells(run: RunSummary) -> tuple[str, ...]:
 
 
 def _recalls(report: Report) -> str:
-    shown = [k for k in _SHOWN if k in report.recall] or list(report.recall)[:2]
-    return " ".join(f"@{k} {report.recall[k]:.1%}" for k in shown)
+    ks = [k for k in _SHOWN if k in report.recall] or list(report.recall)[:2]
+    return " ".join(f"@{k} {report.recall[k]:.1%}" for k in ks)
 
 
 def _step(name: object) -> int:
