@@ -153,37 +153,33 @@ _NAMES = {
     "itma.api": "Settings evaluate generate index resume settings_for train",
     "itma.client": "Client",
     "itma.data.batching": "Batch Plan load_batch",
-    "itma.data.datasets.base": "DataConfig Dataset",
+    "itma.data.datasets.base": "DataConfig Dataset register=register_dataset",
     "itma.data.images": "FileImages MemoryImages Preprocess",
+    "itma.data.sources": "load=load_data",
     "itma.data.triplets": "Protocol Split Task Triplets by_label hold_out",
+    "itma.demo": "demo=run_demo",  # not `demo`: importing the module of that name would put the module in its place
     "itma.errors": " ".join(name for name in __all__ if name.endswith("Error")),
     "itma.explanations.explaining": "explain",
     "itma.explanations.explanation": "Explanation",
-    "itma.models.composers.base": "Composer FeatureShapes",
-    "itma.models.image_encoders.base": "ImageEncoder ImageEncoderConfig",
-    "itma.models.retriever": "Retriever RetrieverConfig",
-    "itma.models.text_encoders.base": "TextEncoder TextEncoderConfig Words",
-    "itma.models.trackers": "Tracker",
+    "itma.models.composers.base": "Composer FeatureShapes register=register_composer",
+    "itma.models.image_encoders.base": "ImageEncoder ImageEncoderConfig register=register_image_encoder",
+    "itma.models.retriever": "Retriever RetrieverConfig load_retriever=load",
+    "itma.models.text_encoders.base": "TextEncoder TextEncoderConfig Words register=register_text_encoder",
+    "itma.models.trackers": "Tracker register=register_tracker",
     "itma.records": "Hit Hits Interval Report Triplet",
     "itma.retrieval.catalogue": "Catalogue",
     "itma.retrieval.ingest.rows": "Item",
     "itma.retrieval.request": "IndexOptions SearchRequest",
+    "itma.retrieval.stores.engines": "register=register_store",
     "itma.training.config": "TrainConfig",
     "itma.training.loop": "dropout_seed make_loss make_optimizer",
-    "itma.training.losses": "Loss LossBatch",
+    "itma.training.losses": "Loss LossBatch register=register_loss",
 }
-"""Module → the public names that are its own."""
-_HOMES = {name: f"{module}:{name}" for module, names in _NAMES.items() for name in names.split()} | {
-    "load": "itma.models.retriever:load_retriever",
-    "load_data": "itma.data.sources:load",
-    "register_composer": "itma.models.composers.base:register",
-    "register_dataset": "itma.data.datasets.base:register",
-    "register_image_encoder": "itma.models.image_encoders.base:register",
-    "register_loss": "itma.training.losses:register",
-    "register_store": "itma.retrieval.stores.engines:register",
-    "register_text_encoder": "itma.models.text_encoders.base:register",
-    "register_tracker": "itma.models.trackers:register",
-    "run_demo": "itma.demo:demo",  # not `demo`: importing the module of that name would put the module in its place
+"""Module → its public names; with `name=public`, those that have another name here."""
+_HOMES = {
+    name.rpartition("=")[2]: f"{module}:{name.partition('=')[0]}"
+    for module, names in _NAMES.items()
+    for name in names.split()
 }
 """Public name → where it is."""
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+import numpy as np
 import torch
 
 from itma import __version__
@@ -222,25 +223,26 @@ def train(
     Raises:
         ItmaError: see `settings_for`, `itma.training.loop.train`.
     """
-    source, given = _source(data, triplets), changes or {}
+    source, changes = _source(data, triplets), changes or {}
+    towers = None if start is None else _towers_at(start)
+    if towers is None:
+        settings = settings_for(source, model=model, preset=preset, changes=changes)
+    else:
+        settings = _over(towers, source, model, preset, changes)
     beginning: Retriever | None = None
     started: dict[str, Any] | None = None
-    if start is None:
-        settings = settings_for(source, model=model, preset=preset, changes=given)
-    elif (towers := _towers_at(start)) is not None:
-        settings = _over(towers, source, model, preset, given)
+    if start is not None and towers is not None:
         beginning = _over_towers(towers, settings)
         started = {"sha256": weights_sum(start), "path": str(start), "name": show_name(str(start))}
-    else:
-        settings = settings_for(source, model=model, preset=preset, changes=given)
+    elif start is not None:
         beginning, weights = Retriever.load(checkpoint_folder(start)), weights_sum(start)
-        own = [name for name in given if name.startswith("model.") and name not in _RESIZES]
+        own = [name for name in changes if name.startswith("model.") and name not in _RESIZES]
         if model is not None or own:
             raise ConfigError(
                 f"a run that starts from {str(start)!r} has the model of that run; leave out "
                 f"{', '.join(own) or f'the model {model!r}'}"
             )
-        sizes = {side: getattr(settings.model.preprocess, side) for name, side in _RESIZES.items() if name in given}
+        sizes = {side: getattr(settings.model.preprocess, side) for name, side in _RESIZES.items() if name in changes}
         beginning = _resized(beginning, replace(beginning.preprocess, **sizes))
         settings = replace(settings, model=beginning.config)
         started = {"sha256": weights, "path": str(start), "seconds": read_provenance(start, weights).seconds}
@@ -250,8 +252,8 @@ def train(
     check_writable(folder)
     if beginning is None:  # before images are drawn or read
         settings.model.find_networks()
-    _warn_of_idle(settings, given)
-    return _learn(settings, folder, device, triplets, beginning=beginning, started=started, progress=progress)
+    _warn_of_idle(settings, changes)
+    return _learn(settings, folder, device, triplets, model=beginning, started=started, progress=progress)
 
 
 def _warn_of_idle(settings: Settings, changes: Mapping[str, Any]) -> None:
@@ -280,9 +282,9 @@ def refuse_trained(folder: Path) -> None:
         )
 
 
-def _resized(model: Retriever, wanted: Preprocess) -> Retriever:
+def _resized(model: Retriever, preprocess: Preprocess) -> Retriever:
     """A model that a run starts from, for images of that size."""
-    size = (wanted.height, wanted.width)
+    size = (preprocess.height, preprocess.width)
     return model if size == (model.preprocess.height, model.preprocess.width) else model.resize(*size)
 
 
@@ -295,10 +297,10 @@ def _source(data: str | None, triplets: tuple[Triplets, Triplets] | None) -> Dat
             f"triplets={triplets!r:.60}: expected two `Triplets`, those to learn from and those of the test"
         )
     own = triplets[0].name.removesuffix("/train")
-    known = data is not None and DATASETS.lookup(data) is not None
-    if data is not None and known and own.partition("/")[0] == data:
+    is_known = data is not None and DATASETS.lookup(data) is not None
+    if data is not None and is_known and own.partition("/")[0] == data:
         return DataConfig(data)
-    return DataConfig(own if data is None or known else data, external=True)
+    return DataConfig(own if data is None or is_known else data, external=True)
 
 
 def _towers_at(start: str | Path) -> Towers | None:
@@ -371,26 +373,24 @@ def resume(
         else:
             model = _resized(Retriever.load(checkpoint_folder(start)), settings.model.preprocess)
     if changes:
-        changed = change(settings, changes)  # refuses names that are none
-        fixed = [name for name in changes if name not in RESUMABLE]
-        if fixed:
+        settings = change(settings, changes)  # refuses names that are none
+        if fixed := [name for name in changes if name not in RESUMABLE]:
             raise ConfigError(
                 f"{fixed[0]} stays as it is when a run goes on ({str(folder)!r}); begin a new run with it, if need be "
                 f"from this one's weights (itma train --start {folder}). These may change: {', '.join(RESUMABLE)}"
             )
-        settings = changed
         if settings.train.steps < step:
             raise ConfigError(
                 f"train.steps={settings.train.steps}: {str(folder)!r} has done {step:,} steps already; give more"
             )
-        given = {name: str(value) if isinstance(value, Path) else value for name, value in changes.items()}
-        noted = [*plain.get("changes", []), {"step": step, "settings": given}]
-        write_settings(folder, {**plain, **to_plain(settings), "changes": noted})
+        values = {name: str(value) if isinstance(value, Path) else value for name, value in changes.items()}
+        history = [*plain.get("changes", []), {"step": step, "settings": values}]
+        write_settings(folder, {**plain, **to_plain(settings), "changes": history})
     if saved and step >= settings.train.steps:
         log.warning(
             "%r has done all its %d steps; to go on: itma train --resume %s --steps N", str(folder), step, folder
         )
-    return _learn(settings, folder, device, triplets, beginning=model, started=started, resume=saved, progress=progress)
+    return _learn(settings, folder, device, triplets, model=model, started=started, resume=saved, progress=progress)
 
 
 RESUMABLE = tuple(
@@ -445,7 +445,7 @@ def _learn(
     device: str,
     triplets: tuple[Triplets, Triplets] | None,
     *,
-    beginning: Retriever | None,
+    model: Retriever | None,
     started: Mapping[str, Any] | None,
     resume: bool = False,
     progress: bool,
@@ -470,19 +470,18 @@ def _learn(
         metric = settings.train.metric.replace("validation/", "train/")
         log.warning("no rows are held out (train.hold_out), so the best checkpoint is chosen by %s", metric)
         settings = replace(settings, train=replace(settings.train, metric=metric))
-    model = beginning
-    said = [*rows.feedback, EARLIER] if settings.data.conversations else rows.feedback
+    sentences = [*rows.feedback, EARLIER] if settings.data.conversations else rows.feedback
     if model is None:
-        model = Retriever.build(settings.model, said, seed=settings.train.seed)
+        model = Retriever.build(settings.model, sentences, seed=settings.train.seed)
         torch.nn.init.constant_(model.scale, settings.train.start_scale)
-    elif not resume and (fresh := model.learn_words(said, seed=settings.train.seed)):
+    elif not resume and (fresh := model.learn_words(sentences, seed=settings.train.seed)):
         log.info("%d words are new to the model: %s", len(fresh), ", ".join(fresh[:8]) + (" …" if fresh[8:] else ""))
     model.to(torch_device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     if first and not resume:
         made_with = environment(torch_device) | ({} if started is None else {"started_from": dict(started)})
         forget(folder)
-        made = {"needs": settings.needs, "made_with": made_with, "sentences": typical(learning.triplets.feedback)}
-        write_settings(folder, to_plain(settings) | made)
+        about = {"needs": settings.needs, "made_with": made_with, "sentences": typical(learning.triplets.feedback)}
+        write_settings(folder, to_plain(settings) | about)
     if first:
         sweep(folder)
     look = _look(rows, validation, test, settings.train)
@@ -553,30 +552,29 @@ def _look(learning: Triplets, validation: Triplets | None, test: Split | None, c
     if len(learning) > _PROBE_ROWS:
         _, probe = hold_out(learning, _PROBE_ROWS / len(learning), seed=config.seed + 1)
 
+    splits = {"validation": validation, "train": probe, "test": None if test is None else test.triplets}
+
     def look(model: Retriever) -> "Measures":
         numbers: dict[str, float] = {}
-        shown: Evaluation | None = None
-        measured = (("validation", validation), ("train", probe), ("test", None if test is None else test.triplets))
-        for name, triplets in measured:
+        images: dict[str, torch.Tensor] = {}
+        last: Evaluation | None = None
+        for name, triplets in splits.items():
             if triplets is None:
                 continue
+            last = None
             try:
                 protocols = [test.protocol()] if name == "test" and test is not None else []
-                shown = measure(model, triplets, protocols=protocols, intervals=False)[0]
+                last = measure(model, triplets, protocols=protocols, intervals=False)[0]
+                numbers |= {f"{name}/recall@{k}": last.report.recall[k] for k in (1, 10)}
             except ItmaError as error:
                 log.warning("recall of %s is not measured: %s", name, error)
-                shown = None
-            else:
-                numbers |= {f"{name}/recall@{k}": shown.report.recall[k] for k in (1, 10)}
-        images: dict[str, torch.Tensor] = {}
         try:
-            if shown is not None:
-                queries = range(0, len(shown.rows), max(1, len(shown.rows) // 8))
+            if last is not None:
+                queries = range(0, len(last.rows), max(1, len(last.rows) // 8))
                 for query in queries:
-                    images[f"queries/{query}"] = query_strip(model.preprocess, shown, query)
+                    images[f"queries/{query}"] = query_strip(model.preprocess, last, query)
                 for query in queries[:: max(1, len(queries) // 2)][:_EXPLANATIONS]:
-                    explanation = explain_case(case_in(model, shown, query))
-                    images[f"explanations/{query}"] = to_pixels(explanation.draw())
+                    images[f"explanations/{query}"] = to_pixels(explain_case(case_in(model, last, query)).draw())
         except ItmaError as error:
             log.warning("not all examples are drawn: %s", error)
         return Measures(numbers, images)
@@ -896,14 +894,13 @@ def submit(
     triplets = split.triplets
     submission = dataset.submission(dataset.root, dataset.submitted, triplets)
     tasks = [task for track in submission.tracks for task in track.tasks]
+    embedded: tuple[np.ndarray | torch.Tensor, np.ndarray | torch.Tensor]
     if ready:
-        answers = first_of(
-            triplets, submission.tracks, *place_embeddings(read_embeddings(run), triplets, tasks, "the submission")
-        )
+        embedded = place_embeddings(read_embeddings(run), triplets, tasks, "the submission")
     else:
         model = open_model(run, which=which, device=torch_device, progress=progress)
-        answers = first_of(triplets, submission.tracks, *embed(model, triplets, tasks, progress=progress))
-    return submission.write(Path(out), answers)
+        embedded = embed(model, triplets, tasks, progress=progress)
+    return submission.write(Path(out), first_of(triplets, submission.tracks, *embedded))
 
 
 def _find_submitted_data(run: str | Path, data: str | None, root: str | Path | None) -> DataConfig:

@@ -102,35 +102,34 @@ def play(
     ranked = user.gallery if triplets.present is None else user.gallery[triplets.present[user.gallery]]
     embedded = embed_gallery(model, triplets, ranked, batch, progress).cpu()
     labels = torch.from_numpy(triplets.labels)
-    shown = [[start] for start, _ in pairs]
-    said: list[list[str]] = [[] for _ in pairs]
-    played: list[list[PlayedTurn]] = [[] for _ in pairs]
+    images = [[start] for start, _ in pairs]
+    sentences: list[list[str]] = [[] for _ in pairs]
+    conversations: list[list[PlayedTurn]] = [[] for _ in pairs]
     active = list(range(count))
     with bar("talking", show=progress, total=count * turns, unit="turns") as meter:
         for _ in range(turns):
-            wishes = {one: user.wishes(shown[one][-1], pairs[one][1], dice[one])[0] for one in active}
+            wishes = {one: user.wishes(images[one][-1], pairs[one][1], dice[one])[0] for one in active}
             for one in active:
-                said[one] = [*([] if forgetful else said[one]), wishes[one].sentence]
+                sentences[one] = [*([] if forgetful else sentences[one]), wishes[one].sentence]
             for first in range(0, len(active), batch):
                 part = active[first : first + batch]
-                pixels = triplets.images.load([shown[one][-1] for one in part], model.preprocess)
-                queries = model.embed_queries(pixels, [join_turns(said[one]) for one in part]).cpu()
+                pixels = triplets.images.load([images[one][-1] for one in part], model.preprocess)
+                queries = model.embed_queries(pixels, [join_turns(sentences[one]) for one in part]).cpu()
                 for one, own in zip(part, queries @ embedded.T, strict=True):
                     target, scores = pairs[one][1], torch.full(labels.shape, -torch.inf)
                     scores[ranked] = own
-                    hits, rank = _answer(scores, labels == labels[target], shown[one])
+                    hits, rank = _answer(scores, labels == labels[target], images[one])
                     granted = user.grants(wishes[one], hits[0], target)
-                    played[one].append(PlayedTurn(shown[one][-1], wishes[one], hits, rank, granted))
-                    shown[one].append(hits[0])
+                    conversations[one].append(PlayedTurn(images[one][-1], wishes[one], hits, rank, granted))
+                    images[one].append(hits[0])
                 meter.update(len(part))
-            active = [one for one in active if played[one][-1].rank > 1]
-    return [PlayedConversation(target, tuple(own)) for (_, target), own in zip(pairs, played, strict=True)]
+            active = [one for one in active if conversations[one][-1].rank > 1]
+    return [PlayedConversation(target, tuple(own)) for (_, target), own in zip(pairs, conversations, strict=True)]
 
 
-def _answer(scores: torch.Tensor, right: torch.Tensor, shown: Sequence[int]) -> tuple[tuple[int, ...], int]:
+def _answer(scores: torch.Tensor, right: torch.Tensor, images: Sequence[int]) -> tuple[tuple[int, ...], int]:
     """The first hits, and the target's rank; of hits that score alike, the target stands first."""
-    scores = scores.clone()
-    scores[list(shown)] = -torch.inf
+    scores[list(images)] = -torch.inf
     rank = 1 + int((scores[~right] > scores[right].max()).sum())
     order = torch.argsort(right.to(torch.int8), descending=True, stable=True)
     best = order[scores[order].sort(descending=True, stable=True).indices[:_SHOWN]]

@@ -57,32 +57,30 @@ def read_embeddings(path: str | Path) -> Embeddings:
         refuse_stream(path)
         with path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
             arrays = {name: file[name] for name in ("queries", "images", *_TEXTS) if name in file.files}
-            held = list(file.files)
+            names = ", ".join(file.files)
     except FileNotFoundError as error:
         raise DataError(f"the file of embeddings {str(path)!r} does not exist") from error
     except (OSError, ValueError, EOFError, TypeError, zipfile.BadZipFile) as error:
         way_out = "save plain arrays: np.savez(path, queries=…, images=…, names=np.array(names, dtype=str))"
         raise DataError(f"{str(path)!r} cannot be read as {ENDING} ({error}); {way_out}") from error
-    for name in ("queries", "images"):
-        if name not in arrays:
-            raise DataError(f"{str(path)!r} lacks the array {name!r}; it holds {', '.join(held) or 'nothing'}")
-        if arrays[name].dtype.kind != "f" or arrays[name].ndim != 2 or not arrays[name].shape[1]:
-            raise DataError(
-                f"{str(path)!r}: {name!r} is of shape {arrays[name].shape} and type {arrays[name].dtype}; expected "
-                f"({name}, dim) floats"
-            )
-    queries, images = (arrays[name].astype(np.float32) for name in ("queries", "images"))
+    if lacking := [name for name in ("queries", "images") if name not in arrays]:
+        raise DataError(f"{str(path)!r} lacks the array {lacking[0]!r}; it holds {names or 'nothing'}")
+    queries, images = arrays["queries"], arrays["images"]
+    for name, array in arrays.items():
+        kind, shape = array.dtype.kind, array.shape
+        if name in _TEXTS:
+            count = len(images if name == "names" else queries)
+            fits, expected = kind == "U" and shape == (count,), f"({count:,},) texts"
+        else:
+            fits, expected = kind == "f" and array.ndim == 2 and shape[1] > 0, f"({name}, dim) floats"
+        if not fits:
+            raise DataError(f"{str(path)!r}: {name!r} is of shape {shape} and type {array.dtype}; expected {expected}")
     if queries.shape[1] != images.shape[1]:
         raise DataError(
             f"{str(path)!r}: queries have {queries.shape[1]} numbers each, images {images.shape[1]}; expected as many"
         )
-    for name, rows in (("names", images), ("references", queries), ("feedback", queries)):
-        if name in arrays and (arrays[name].dtype.kind != "U" or arrays[name].shape != (len(rows),)):
-            raise DataError(
-                f"{str(path)!r}: {name!r} is of shape {arrays[name].shape} and type {arrays[name].dtype}; expected "
-                f"({len(rows):,},) texts"
-            )
-    return Embeddings(path, queries, images, {name: arrays[name].tolist() for name in _TEXTS if name in arrays})
+    texts = {name: arrays[name].tolist() for name in _TEXTS if name in arrays}
+    return Embeddings(path, queries.astype(np.float32), images.astype(np.float32), texts)
 
 
 def score_embeddings(embeddings: Embeddings, split: Split, protocols: Sequence[Protocol]) -> list[Evaluation]:
@@ -136,8 +134,7 @@ def _queries(embeddings: Embeddings, triplets: Triplets, rows: np.ndarray, proto
         "feedback": [triplets.feedback[row] for row in own.tolist()],
     }
     for what, texts in expected.items():
-        said = embeddings.texts.get(what, texts)
-        for number, (one, other) in enumerate(zip(said, texts, strict=True)):
+        for number, (one, other) in enumerate(zip(embeddings.texts.get(what, texts), texts, strict=True)):
             if one != other and (what == "feedback" or without_ending(one) != without_ending(other)):
                 raise DataError(
                     f"{path!r}, query {number + 1:,}: {what} says {one!r}, but row {int(own[number]) + 1:,} of "
@@ -149,8 +146,8 @@ def _queries(embeddings: Embeddings, triplets: Triplets, rows: np.ndarray, proto
 def _gallery(embeddings: Embeddings, triplets: Triplets, ranked: np.ndarray, protocols: str) -> np.ndarray:
     """(images of the split, dim); those that are not ranked may be no numbers."""
     path, names, total = str(embeddings.path), triplets.images.names, len(triplets.labels)
-    given = embeddings.texts.get("names")
-    if given is None:
+    labels = embeddings.texts.get("names")
+    if labels is None:
         count = len(embeddings.images)
         if count not in (total, len(ranked)):
             raise DataError(
@@ -159,22 +156,22 @@ def _gallery(embeddings: Embeddings, triplets: Triplets, ranked: np.ndarray, pro
             )
         own = np.arange(count) if count == total else ranked
         return _spread(embeddings, "images", embeddings.images, own, total, needed=ranked, names=names)
-    number_of = {name: number for number, name in enumerate(given)}
-    if len(number_of) < len(given):
-        twice = next(name for number, name in enumerate(given) if number_of[name] != number)
+    number_of = {name: number for number, name in enumerate(labels)}
+    if len(number_of) < len(labels):
+        twice = next(name for number, name in enumerate(labels) if number_of[name] != number)
         raise DataError(
-            f"{path!r}: 'names' has {twice!r} in rows {list(given).index(twice) + 1:,} and {number_of[twice] + 1:,}; "
+            f"{path!r}: 'names' has {twice!r} in rows {labels.index(twice) + 1:,} and {number_of[twice] + 1:,}; "
             "expected each image once"
         )
-    repeated = Counter(map(without_ending, given))
-    bare = {short: number_of[name] for name in given if repeated[short := without_ending(name)] == 1}
+    repeated = Counter(map(without_ending, labels))
+    bare = {short: number_of[name] for name in labels if repeated[short := without_ending(name)] == 1}
     numbers = [number_of.get(names[index], bare.get(without_ending(names[index]), -1)) for index in ranked.tolist()]
     missing = [names[index] for index, number in zip(ranked.tolist(), numbers, strict=True) if number < 0]
     if missing:
-        shown = ", ".join(missing[:3]) + (" …" if len(missing) > 3 else "")
+        some = ", ".join(missing[:3]) + (" …" if len(missing) > 3 else "")
         raise DataError(
             f"{path!r}: {len(missing):,} of {len(ranked):,} images that {protocols} ranks are not among its "
-            f"{len(given):,} names: {shown}"
+            f"{len(labels):,} names: {some}"
         )
     return _spread(embeddings, "images", embeddings.images[numbers], ranked, total, needed=ranked, names=names)
 
@@ -202,11 +199,6 @@ def _spread(
             f"(first: {which})"
         )
     if len(lengths) and abs(lengths - 1).max() > _LENGTH:
-        log.warning(
-            "%s: %s are not of length 1 (%.3g to %.3g); scores are products then, not cosines",
-            embeddings.path,
-            what,
-            lengths.min(),
-            lengths.max(),
-        )
+        message = "%s: %s are not of length 1 (%.3g to %.3g); scores are products then, not cosines"
+        log.warning(message, embeddings.path, what, lengths.min(), lengths.max())
     return spread

@@ -68,8 +68,10 @@ class AttentionMaps:
         chosen = range(len(self.words)) if word is None else [word]
         tokens = [self.cells + token for one in chosen for token in self.words[one].tokens]
         if not tokens:
-            said = "there is no word" if word is None else f"the model does not read the word {self.words[word].text!r}"
-            raise ExplanationError(f"attention of a word: {said}")
+            reason = (
+                "there is no word" if word is None else f"the model does not read the word {self.words[word].text!r}"
+            )
+            raise ExplanationError(f"attention of a word: {reason}")
         return self._on(level, self._matrix(block, head)[tokens].mean(0))
 
     def of_embedding(self, *, level: int = 0) -> np.ndarray | None:
@@ -86,10 +88,8 @@ class AttentionMaps:
             raise ConfigError(f"head={head} is that of a block; say of which")
         if block is None:
             joined = self.rollout
-            matrix: np.ndarray = self.weights.mean((0, 1)) if joined is None else joined
-            return matrix
-        chosen: np.ndarray = self.weights[block].mean(0) if head is None else self.weights[block, head]
-        return chosen
+            return np.asarray(self.weights.mean((0, 1)) if joined is None else joined)
+        return np.asarray(self.weights[block].mean(0) if head is None else self.weights[block, head])
 
     def _on(self, level: int, tokens: np.ndarray) -> np.ndarray:
         """(N,) → the cells of one level as (rows, columns)."""
@@ -169,20 +169,20 @@ def record_blocks(composer: Itma) -> Iterator[Recorded]:
     The weights are what goes into the dropout behind them, so that a hook there sees them and the model stays as it is.
     """
     record = Recorded()
-    mine = threading.get_ident()
+    thread = threading.get_ident()
 
     def keep(tensors: list[torch.Tensor], tensor: torch.Tensor) -> None:
-        if threading.get_ident() == mine:  # others may be searching with the same model
+        if threading.get_ident() == thread:  # others may be searching with the same model
             tensors.append(tensor.detach())
 
     hooks = []
     for attention in attentions(composer):
-        hooks.append(attention.dropout.register_forward_pre_hook(lambda module, given: keep(record.weights, given[0])))
-        hooks.append(attention.value.register_forward_hook(lambda module, given, output: keep(record.values, output)))
+        hooks.append(attention.dropout.register_forward_pre_hook(lambda module, args: keep(record.weights, args[0])))
+        hooks.append(attention.value.register_forward_hook(lambda module, args, output: keep(record.values, output)))
     if composer.options.pool == "weighted":
         hooks.append(
             composer.weigh.register_forward_hook(
-                lambda module, given, output: keep(record.cells, output[:, :, 0].softmax(1))
+                lambda module, args, output: keep(record.cells, output[:, :, 0].softmax(1))
             )
         )
     try:
@@ -229,8 +229,7 @@ def shares_of_cells(grids: tuple[tuple[int, int], ...], whole: bool, weighed: to
         weighed: (cells,) the weights that they are pooled by, where those are learned.
     """
     if weighed is not None:
-        learned: np.ndarray = weighed.float().cpu().numpy()
-        return learned
+        return np.asarray(weighed.float().cpu())
     sizes = [rows * columns for rows, columns in grids]
     each = [1 / sum(sizes) if whole else 1 / (size * len(sizes)) for size in sizes for _ in range(size)]
     return np.array(each, dtype=np.float32)

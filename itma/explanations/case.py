@@ -86,8 +86,8 @@ class Case:
         parts = []
         for first in range(0, count, AT_ONCE):
             images = None if references is None else references[first : first + AT_ONCE]
-            said = None if texts is None else texts[first : first + AT_ONCE]
-            parts.append(self.model.embed_queries(images, said).cpu())
+            sentences = None if texts is None else texts[first : first + AT_ONCE]
+            parts.append(self.model.embed_queries(images, sentences).cpu())
         return torch.cat(parts)
 
     @cached_property

@@ -51,13 +51,11 @@ def overlaid(image: np.ndarray, values: np.ndarray, width: int, *, shares: bool 
 
 def draw(explanation: "Explanation") -> Image.Image:
     """The whole image."""
-    rows = [_panels(explanation)] + ([words] if (words := _word_panels(explanation)) else [])
-    blocks = [_grid(panels) for panels in rows if panels]
+    blocks = [_grid(panels) for panels in (_panels(explanation), _word_panels(explanation)) if panels]
     width = max([block.width for block in blocks] + [_COLUMNS * (_WIDE + _GAP) - _GAP])
     text = [_headline(explanation, width), _sentence(explanation, width)]
-    foot = _foot(explanation, width)
-    parts = [part for part in (*text, *blocks, foot) if part is not None]
-    canvas = Image.new("RGB", (width + 2 * _GAP, sum(part.height for part in parts) + _GAP * (len(parts) + 1)), "white")
+    parts = [part for part in (*text, *blocks, _foot(explanation, width)) if part is not None]
+    canvas, _ = _canvas(width + 2 * _GAP, sum(part.height for part in parts) + _GAP * (len(parts) + 1))
     top = _GAP
     for part in parts:
         canvas.paste(part, (_GAP, top))
@@ -79,8 +77,8 @@ def _panels(explanation: "Explanation") -> list[_Panel]:
         panels.append(_Panel("reference", _resize(reference, _WIDE)))
         for name, values in explanation.maps().items():
             shares = softmax and name.startswith("attention")
-            shown = _sum(values) if name == "gradients" else values
-            panels.append(_Panel(titles[name], overlaid(reference, shown, _WIDE, shares=shares), _range(shown)))
+            values = _sum(values) if name == "gradients" else values
+            panels.append(_Panel(titles[name], overlaid(reference, values, _WIDE, shares=shares), _range(values)))
     if target is not None:
         panels.append(_Panel("target", _resize(target, _WIDE)))
         if explanation.target_regions is not None:
@@ -117,8 +115,7 @@ def _grid(panels: Sequence[_Panel]) -> Image.Image:
     columns = max(1, (_COLUMNS * (_WIDE + _GAP)) // (wide + _GAP))
     high = max(panel.image.height for panel in panels) + 2 * _LINE
     rows = -(-len(panels) // columns)
-    canvas = Image.new("RGB", (min(columns, len(panels)) * (wide + _GAP) - _GAP, rows * (high + _GAP) - _GAP), "white")
-    draw = ImageDraw.Draw(canvas)
+    canvas, draw = _canvas(min(columns, len(panels)) * (wide + _GAP) - _GAP, rows * (high + _GAP) - _GAP)
     for index, panel in enumerate(panels):
         left, top = index % columns * (wide + _GAP), index // columns * (high + _GAP)
         draw.text((left, top), _cut(panel.title, wide), _INK, _font(13))
@@ -143,13 +140,12 @@ def _sentence(explanation: "Explanation", width: int) -> Image.Image | None:
     effects = explanation.word_effects
     values = np.zeros(len(explanation.words)) if effects is None else np.nan_to_num(effects.effects)
     most = max(float(np.abs(values).max()), 1e-12)
-    canvas = Image.new("RGB", (width, 48 * 12), "white")
-    draw = ImageDraw.Draw(canvas)
+    canvas, draw = _canvas(width, 48 * 12)
     left = top = 0
     for row, word in enumerate(explanation.words):
-        shown = _cut(word.text, width - 20, 17)
+        text = _cut(word.text, width - 20, 17)
         under = "not read" if not word.tokens else "" if effects is None else f"{values[row]:+.3f}"
-        wide = max(_font(17).getlength(shown), _font(11).getlength(under)) + 12
+        wide = max(_font(17).getlength(text), _font(11).getlength(under)) + 12
         if left and left + wide > width:
             left, top = 0, top + 48
         if top + 48 > canvas.height:
@@ -159,7 +155,7 @@ def _sentence(explanation: "Explanation", width: int) -> Image.Image | None:
         ground = tuple(round(255 + (part - 255) * strength) for part in colour)
         draw.rectangle((left, top, left + wide - 2, top + 26), ground)
         dark = strength > 0.55 and colour == AGAINST
-        draw.text((left + 5, top + 3), shown, "white" if dark else _INK if word.tokens else _PALE, _font(17))
+        draw.text((left + 5, top + 3), text, "white" if dark else _INK if word.tokens else _PALE, _font(17))
         draw.text((left + 5, top + 29), under, _PALE, _font(11))
         left += int(wide) + 4
     return canvas.crop((0, 0, width, min(top + 44, canvas.height)))
@@ -170,16 +166,20 @@ def _foot(explanation: "Explanation", width: int) -> Image.Image:
     lines: list[tuple[str, tuple[int, int, int]]] = [(head, _INK)]
     if explanation.attention is not None:
         softmax = explanation.attention.kind == "softmax"
-        said = "Green: shares of attention" if softmax else "Attention here: raw scores of either sign, no shares"
-        lines.append((f"{said}. Attention is a hint; what an intervention does is the evidence.", _INK))
+        legend = "Green: shares of attention" if softmax else "Attention here: raw scores of either sign, no shares"
+        lines.append((f"{legend}. Attention is a hint; what an intervention does is the evidence.", _INK))
     lines += [(f"Check of {check}", FOR if check.fails else _PALE) for check in explanation.checks]
     lines += [(f"Note: {note}", _PALE) for note in explanation.notes]
     wrapped = [(part, colour) for line, colour in lines for part in _wrap(line, width)]
-    canvas = Image.new("RGB", (width, 16 * len(wrapped) + 2), "white")
-    draw = ImageDraw.Draw(canvas)
+    canvas, draw = _canvas(width, 16 * len(wrapped) + 2)
     for row, (line, colour) in enumerate(wrapped):
         draw.text((0, 16 * row), line, colour, _font(12))
     return canvas
+
+
+def _canvas(width: int, height: int) -> tuple[Image.Image, ImageDraw.ImageDraw]:
+    canvas = Image.new("RGB", (width, height), "white")
+    return canvas, ImageDraw.Draw(canvas)
 
 
 def _range(values: np.ndarray) -> str:

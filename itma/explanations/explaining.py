@@ -153,7 +153,7 @@ def case_of(
         raise DataError("a query has one reference: give an image or an id")
     if image is None and id is None and not (text or "").strip():
         raise DataError("a query needs a reference image, a feedback sentence, or both; both are empty")
-    said = readable(model, text, alone=image is None and id is None)
+    feedback = readable(model, text, alone=image is None and id is None)
     out: list[str] = []
     reference = None
     if id is not None:
@@ -171,7 +171,7 @@ def case_of(
                 "a run has no images of which one could be the best hit; say which as the target (--target IMAGE)"
             )
         pixels = model.preprocess.read(target)
-        return Case(model, _embedding(model, pixels), reference, said, pixels, None, None, name, _name(target))
+        return Case(model, _embedding(model, pixels), reference, feedback, pixels, None, None, name, _name(target))
     if target is None:
         hits = catalogue.search(image, text, 1, id=id)
         if not hits:
@@ -190,7 +190,7 @@ def case_of(
         except ItmaError as error:
             log.warning("the target cannot be shown: %s", error)
     ranks: Callable[..., np.ndarray | None] = partial(catalogue.ranks, exclude=out)
-    return Case(model, embedding, reference, said, target_pixels, ranks, len(catalogue), name, target_name)
+    return Case(model, embedding, reference, feedback, target_pixels, ranks, len(catalogue), name, target_name)
 
 
 def case_in(model: Retriever, evaluation: Evaluation, index: int) -> Case:
@@ -207,15 +207,15 @@ def case_in(model: Retriever, evaluation: Evaluation, index: int) -> Case:
     gallery, device = evaluation.gallery[others.to(evaluation.gallery.device)], evaluation.gallery.device
 
     def ranks(queries: np.ndarray, scores: np.ndarray) -> np.ndarray:
-        embeddings, wanted = torch.tensor(queries, device=device), torch.tensor(scores, device=device)
-        values: np.ndarray = 1 + (embeddings @ gallery.T > wanted[:, None] + 10.0**-DECIMALS).sum(1).cpu().numpy()
+        embeddings, levels = torch.tensor(queries, device=device), torch.tensor(scores, device=device)
+        values: np.ndarray = 1 + (embeddings @ gallery.T > levels[:, None] + 10.0**-DECIMALS).sum(1).cpu().numpy()
         return values
 
     pixels = triplets.images.load([reference, target], model.preprocess)
-    said = triplets.feedback[row] if model.tokenizer.pieces(triplets.feedback[row]) else None
+    feedback = triplets.feedback[row] if model.tokenizer.pieces(triplets.feedback[row]) else None
     names = triplets.images.names[reference], triplets.images.names[target]
     items = len(evaluation.task(index).gallery)
-    return Case(model, _embedding(model, pixels[1]), pixels[0], said, pixels[1], ranks, items, *names)
+    return Case(model, _embedding(model, pixels[1]), pixels[0], feedback, pixels[1], ranks, items, *names)
 
 
 def explain_case(case: Case, methods: Sequence[str] = (), *, fill: Fill = "mean", steps: int = STEPS) -> Explanation:

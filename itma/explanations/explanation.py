@@ -22,6 +22,14 @@ from itma.io import write_bytes, write_text
 FORMAT = 1
 IMAGES = (".png", ".jpg", ".jpeg", ".webp")
 """Endings of images that `Explanation.save` writes."""
+_ARRAYS = {
+    "attention": ("weights", "pool", "grids", "rollout"),
+    "word_effects": ("effects", "ranks"),
+    "regions": ("effects", "ranks", "windows", "map"),
+    "target_regions": ("effects", "ranks", "windows", "map"),
+    "gradients": ("pixels", "words"),
+}
+"""Part of an explanation → what of it are arrays."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -138,9 +146,7 @@ class Explanation:
             "gradients": None
             if gradients is None
             else {
-                "begin": _number(gradients.begin),
-                "end": _number(gradients.end),
-                "gap": _number(gradients.gap),
+                **{name: _number(getattr(gradients, name)) for name in ("begin", "end", "gap")},
                 "steps": gradients.steps,
                 **({} if gradients.pixels is None else _map(gradients.pixels)),
             },
@@ -180,26 +186,14 @@ class Explanation:
 
     def arrays(self) -> dict[str, np.ndarray]:
         """Every array by name, as `save` writes them to an `.npz` file."""
-        arrays: dict[str, np.ndarray | None] = {"reference": self.reference, "target": self.target}
-        arrays["words"] = np.array([word.text for word in self.words])
-        if self.attention is not None:
-            arrays |= {
-                "attention.weights": self.attention.weights,
-                "attention.pool": self.attention.pool,
-                "attention.grids": np.array(self.attention.grids),
-                "attention.rollout": self.attention.rollout,
-            }
-        for name in ("word_effects", "regions", "target_regions"):
-            effects: WordEffects | RegionEffects | None = getattr(self, name)
-            if effects is not None:
-                arrays |= {f"{name}.effects": effects.effects, f"{name}.ranks": effects.ranks}
-            if isinstance(effects, RegionEffects):
-                arrays |= {f"{name}.windows": effects.windows, f"{name}.map": effects.map}
-        if self.gradients is not None:
-            arrays |= {"gradients.pixels": self.gradients.pixels, "gradients.words": self.gradients.words}
+        arrays: dict[str, Any] = {"reference": self.reference, "target": self.target}
+        arrays["words"] = [word.text for word in self.words]
+        for part, names in _ARRAYS.items():
+            if (values := getattr(self, part)) is not None:
+                arrays |= {f"{part}.{name}": getattr(values, name) for name in names}
         for check in self.checks:
             arrays |= {f"check.{check.map}.deletion": check.deletion, f"check.{check.map}.insertion": check.insertion}
-        return {name: values for name, values in arrays.items() if values is not None}
+        return {name: np.asarray(values) for name, values in arrays.items() if values is not None}
 
     def draw(self) -> Image.Image:
         """The explanation as one image."""

@@ -105,10 +105,9 @@ def gradients_of(case: Case, *, steps: int = STEPS) -> Gradients:
         for first in range(0, steps, _AT_ONCE):
             part = slice(first, first + _AT_ONCE)
             values, inputs = scores(shares[part])
-            slopes = torch.autograd.grad(values.sum(), inputs, allow_unused=True)
-            # a model may not read one of its inputs
-            held = [torch.zeros_like(x) if slope is None else slope for x, slope in zip(inputs, slopes, strict=True)]
-            added = [torch.tensordot(weight[part], slope, 1) for slope in held]
+            # a model may not read one of its inputs: zeros then
+            slopes = torch.autograd.grad(values.sum(), inputs, materialize_grads=True)
+            added = [torch.tensordot(weight[part], slope, 1) for slope in slopes]
             sums = added if not sums else [one + other for one, other in zip(sums, added, strict=True)]
         with torch.no_grad():
             begin, end = scores(torch.tensor([0.0, 1.0], device=device))[0].tolist()
@@ -133,10 +132,10 @@ def answering(model: Retriever) -> Iterator[None]:
 @contextmanager
 def beginning_with(table: nn.Module, vectors: torch.Tensor) -> Iterator[None]:
     """In this thread, let a table answer with other vectors than those of the tokens it is asked for."""
-    mine = threading.get_ident()
+    thread = threading.get_ident()
 
-    def instead(module: nn.Module, given: object, output: torch.Tensor) -> torch.Tensor:
-        if threading.get_ident() != mine:  # others may be searching with the same model
+    def instead(module: nn.Module, inputs: object, output: torch.Tensor) -> torch.Tensor:
+        if threading.get_ident() != thread:  # others may be searching with the same model
             return output
         # SigLIP reads a sentence filled up to its full length: what fills it stays as it is
         return torch.cat([vectors, output[:, vectors.shape[1] :]], 1)

@@ -5,6 +5,7 @@ windows as in Zeiler & Fergus 2014 (arXiv:1311.2901, section 4.2).
 """
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -145,12 +146,15 @@ def window_masks(windows: np.ndarray, height: int, width: int) -> torch.Tensor:
     return masks
 
 
-def _cover_windows(pixels: torch.Tensor, fill: Fill) -> tuple[Cells, np.ndarray, torch.Tensor]:
-    """An image's grid, its windows, and the image with each of them covered."""
-    height, width = pixels.shape[1:]
-    cells = Cells(height, width)
+def _window_effects(
+    case: Case, pixels: torch.Tensor, fill: Fill, measure: Callable[[torch.Tensor], tuple[torch.Tensor, np.ndarray]]
+) -> RegionEffects:
+    """Cover each window of an image; `measure`: the n covered images → the queries (n, dim) and the scores (n,)."""
+    cells = Cells(*pixels.shape[1:])
     windows = cells.windows()
-    return cells, windows, cover(pixels, window_masks(windows, height, width), fill)
+    queries, scores = measure(cover(pixels, window_masks(windows, cells.height, cells.width), fill))
+    effects = case.scores(case.query)[0] - scores
+    return RegionEffects(windows, effects, case.ranks(queries, scores), cells.average(windows, effects), fill)
 
 
 def region_effects(case: Case, fill: Fill = "mean") -> RegionEffects:
@@ -161,11 +165,12 @@ def region_effects(case: Case, fill: Fill = "mean") -> RegionEffects:
     """
     if case.reference is None:
         raise ExplanationError("regions are those of a reference, and this query has none")
-    cells, windows, images = _cover_windows(case.reference, fill)
-    queries = case.embed(images, None if case.text is None else [case.text] * len(images))
-    scores = case.scores(queries)
-    effects = case.scores(case.query)[0] - scores
-    return RegionEffects(windows, effects, case.ranks(queries, scores), cells.average(windows, effects), fill)
+
+    def measure(images: torch.Tensor) -> tuple[torch.Tensor, np.ndarray]:
+        queries = case.embed(images, None if case.text is None else [case.text] * len(images))
+        return queries, case.scores(queries)
+
+    return _window_effects(case, case.reference, fill, measure)
 
 
 def target_effects(case: Case, fill: Fill = "mean") -> RegionEffects:
@@ -176,13 +181,12 @@ def target_effects(case: Case, fill: Fill = "mean") -> RegionEffects:
     """
     if case.target_pixels is None:
         raise ExplanationError(f"the image of {case.target_name!r} is not there, so that nothing of it can be covered")
-    cells, windows, images = _cover_windows(case.target_pixels, fill)
-    embedded = torch.cat([case.model.embed_images(some).cpu() for some in images.split(AT_ONCE)])
-    query = case.query
-    scores: np.ndarray = (embedded @ query[0]).numpy()
-    effects = case.scores(query)[0] - scores
-    ranks = case.ranks(query.expand(len(scores), query.shape[1]), scores)
-    return RegionEffects(windows, effects, ranks, cells.average(windows, effects), fill)
+
+    def measure(images: torch.Tensor) -> tuple[torch.Tensor, np.ndarray]:
+        targets = torch.cat([case.model.embed_images(some).cpu() for some in images.split(AT_ONCE)])
+        return case.query.expand(len(targets), -1), (targets @ case.query[0]).numpy()
+
+    return _window_effects(case, case.target_pixels, fill, measure)
 
 
 def word_effects(case: Case) -> WordEffects:

@@ -160,8 +160,7 @@ class Keys:
         """
         groups = []
         for name in (READ_KEYS, WRITE_KEYS):
-            keys = tuple(re.split(r"[,\s]+", environment.get(name, "").strip(", \t\n")))
-            keys = tuple(key for key in keys if key)
+            keys = tuple(filter(None, re.split(r"[,\s]+", environment.get(name, ""))))
             for key in keys:
                 if len(key) < _SHORTEST or not re.fullmatch(r"[\x21-\x7e]+", key):
                     raise ConfigError(

@@ -80,16 +80,12 @@ def fetch(
         answer = connection.getresponse()
         if answer.status != 200:
             raise _address_error(f"it answers with status {answer.status}; redirections are not followed")
-        parts_read: list[bytes] = []
-        size = 0
-        while part := answer.read1(65_536):
-            size += len(part)
-            if size > most:
-                raise _address_error(f"it holds more than {most:,} bytes")
-            parts_read.append(part)
+        data = answer.read(most + 1)
+        if len(data) > most:
+            raise _address_error(f"it holds more than {most:,} bytes")
         if connection.is_cut:
             raise _address_error("it took too long")
-        return b"".join(parts_read)
+        return data
     except (OSError, http.client.HTTPException, ValueError, UnicodeError) as error:
         raise _address_error("it took too long" if connection.is_cut else "it could not be read") from error
     finally:
