@@ -2,7 +2,7 @@
 
 import inspect
 from collections.abc import Iterator
-from dataclasses import fields, is_dataclass
+from dataclasses import Field, fields, is_dataclass
 from operator import attrgetter
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from itma.config import change
 from itma.errors import CatalogueError, ConfigError, DataError, UnknownNameError
 from itma.retrieval.catalogue import Catalogue
 from itma.retrieval.request import IndexOptions, SearchRequest, options_of
+from itma.server.config import ServeConfig
 from itma.server.shapes import Search
 from itma.training.config import TrainConfig
 from tests import made_up
@@ -72,6 +73,34 @@ def test_a_value_whose_fields_can_be_given_one_by_one_may_be_left_out(function: 
     assert inspect.signature(function).parameters[name].default is None
 
 
+NOT_ON_THE_COMMAND_LINE = {
+    "imports": "itma --import, in front of the command",
+    **dict.fromkeys(
+        (
+            "decode_seconds",
+            "decode_bytes",
+            "item_columns",
+            "item_bytes",
+            "most_hits",
+            "batch_milliseconds",
+            "body_seconds",
+            "stop_seconds",
+            "lock_seconds",
+        ),
+        "a limit that protects a server; who wants another starts it from Python",
+    ),
+}
+"""Fields of `ServeConfig` that `itma serve` has no option for, with the reason."""
+
+
+@pytest.mark.parametrize("field", fields(ServeConfig), ids=lambda field: field.name)
+def test_a_setting_of_a_server_is_the_same_on_the_command_line(field: Field[Any]) -> None:
+    given = cli.commands["serve"].make_context("serve", ["catalogue"]).params
+    assert (field.name in given) != (field.name in NOT_ON_THE_COMMAND_LINE)
+    if field.name in given and field.name != "catalogue":
+        assert given[field.name] == field.default
+
+
 def settings_of(group: Any, prefix: str = "") -> Iterator[str]:
     """The dotted names of all single settings."""
     for each in fields(group):
@@ -107,6 +136,7 @@ def test_a_field_of_a_training_can_be_set_by_name(name: str) -> None:
         ({"text": "red", "where": 3}, DataError, "where=3 is a int; expected a condition"),
         ({"text": "red", "exclude": [3]}, DataError, "exclude=.3. is a list; expected a list of texts"),
         ({"text": "red", "unlike": 3}, DataError, "unlike=3 is a int"),
+        ({"text": "red", "keep_same": "no"}, DataError, "keep_same='no' is a str; expected true or false"),
         ({"text": "red", "distinct": []}, DataError, "distinct=.. is a list; expected a column or a cosine"),
         ({"embedding": [1.0], "text": "red"}, DataError, "cannot be changed by a sentence"),
     ],
@@ -120,6 +150,11 @@ def test_a_search_that_makes_no_sense_is_refused_when_it_is_made(fields: Any, er
     ("fields", "error"),
     [
         ({"batch": 0}, ConfigError),
+        ({"batch": "64"}, ConfigError),
+        ({"recall": True}, ConfigError),
+        ({"prune": "no"}, DataError),
+        ({"types": "price=number"}, DataError),
+        ({"id_column": 3}, DataError),
         ({"recall": 0}, ConfigError),
         ({"runtime": "tensorrt"}, UnknownNameError),
         ({"engine": "rya"}, UnknownNameError),

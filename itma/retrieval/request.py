@@ -81,8 +81,7 @@ class SearchRequest:
         _list_texts(self, "exclude", "fields", "unlike", "earlier")
         if isinstance(self.image, SearchRequest):
             raise DataError("a SearchRequest is no image; ask it with answer([request])")
-        for name in ("text", "id"):
-            _check(name, getattr(self, name), isinstance(getattr(self, name), str | None), "one text")
+        _check_single(self, "text", "id")
         _check("where", self.where, isinstance(self.where, str | Mapping | None), "a condition or a mapping")
         is_distinct = isinstance(self.distinct, str | None) or is_of(self.distinct, Real)
         _check("distinct", self.distinct, is_distinct, "a column or a cosine")
@@ -123,6 +122,15 @@ def _list_texts(options: object, *names: str) -> None:
         object.__setattr__(options, name, listed)
 
 
+def _check_single(options: object, *names: str) -> None:
+    """Raise DataError unless these fields hold one text or none, and those that are true or false by default either."""
+    for name in names:
+        _check(name, getattr(options, name), isinstance(getattr(options, name), str | None), "one text")
+    for name, each in options_of(type(options)).items():
+        if isinstance(each.default, bool):
+            _check(name, getattr(options, name), isinstance(getattr(options, name), bool), "true or false")
+
+
 def _check(name: str, value: Any, fits: bool, wanted: str) -> None:
     if not fits:
         raise DataError(f"{name}={value!r:.60} is a {type(value).__name__}; expected {wanted}")
@@ -149,7 +157,7 @@ class IndexOptions:
 
     Raises:
         ConfigError: the recall, the batch or the address makes no sense.
-        DataError: one name where a list is expected.
+        DataError: one name where a list is expected, or a value of another type.
         UnknownNameError: there is no such runtime or engine.
     """
 
@@ -184,10 +192,12 @@ class IndexOptions:
 
     def __post_init__(self) -> None:
         _list_texts(self, "leave_out", "missing")
-        if self.batch < 1:
-            raise ConfigError(f"batch={self.batch} must be at least 1")
-        if not 0 < self.recall <= 1:
-            raise ConfigError(f"recall={self.recall} must be above 0 and at most 1")
+        _check_single(self, "id_column", "image_column", "runtime", "engine", "address")
+        _check("types", self.types, isinstance(self.types, Mapping | None), "a mapping of columns to kinds")
+        if not is_of(self.batch, Integral) or self.batch < 1:
+            raise ConfigError(f"batch={self.batch!r} must be a whole number of at least 1")
+        if not is_of(self.recall, Real) or not 0 < self.recall <= 1:
+            raise ConfigError(f"recall={self.recall!r} must be a number above 0 and at most 1")
         if self.runtime is not None and self.runtime not in RUNTIMES:
             raise UnknownNameError("runtime", self.runtime, RUNTIMES)
         if self.engine not in ENGINES:
