@@ -9,6 +9,7 @@ import threading
 from collections import deque
 from datetime import date, datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -417,6 +418,24 @@ def test_an_index_on_a_server_is_tuned_and_new_items_are_found(address: str, tmp
     assert info.ann is not None and info.ann.recall >= 0.98 and info.index is not None and info.index.waiting == 1
     assert large.search(embedding=unit(1, 5)[0], k=1)[0].id == "new"
     assert large.search(embedding=rows[7], k=1)[0].id == "0007"
+
+
+@pytest.mark.parametrize("rows", [1_500, 300])
+def test_an_index_is_waited_for_until_it_is_loaded_where_a_file_is_large_enough_for_one(
+    items: MilvusItems, monkeypatch: pytest.MonkeyPatch, rows: int
+) -> None:
+    call, answers = items._store.call, iter([0, 0, 7])
+    segments = [SimpleNamespace(num_rows=rows, state="Sealed", index_id=0)]
+
+    def answer(method: str, *args: Any, **named: Any) -> Any:
+        if method == "list_loaded_segments":
+            segments[0].index_id = next(answers)
+            return segments
+        return call(method, *args, **named)
+
+    monkeypatch.setattr(items._store, "call", answer)
+    items.build_index()
+    assert len(list(answers)) == (0 if rows == 1_500 else 2)
 
 
 def test_embeddings_come_back_as_they_were(items: MilvusItems) -> None:

@@ -10,6 +10,8 @@ What a folder promises and a server does not:
   `Store.open` with a version and `Items.versions` raise.
 - **No writer's lock.** Several processes may write. Of two that write the same item the later wins; what is written to
   a table while another process puts a new one in its place (a reindex, `--replace`) is lost.
+- **A search may miss rows** for some tenths of a second while the server loads the index of a file of rows. Building
+  an index waits for that; the server does it by itself, too, after many writes.
 - **A write is not one step.** A request of up to 16 MiB is whole or not there at all, a larger write is several
   requests. Who is killed in between leaves a part; the same call again does the rest.
 - **Durability** is the server's: it acknowledges a row when the row is in its log.
@@ -77,6 +79,10 @@ _MESSAGE_BYTES = 16 * 2**20
 """The size of one message, about; the server refuses 64 MiB."""
 _WAITING = 4_000
 """Rows outside the index; of more (from 6,000) the server makes an index for the time being, which is not exact."""
+_INDEXED_ROWS = 1_024
+"""The smallest file of rows that the server makes an index for."""
+_HANDOVER_SECONDS = 10.0
+"""How long is waited for finished indexes to be loaded; a server may be set to make none for larger files, too."""
 _TOO_LARGE = ("larger than max", "exceed", "resourceexhausted")
 """What an error says of an answer that is too large for one message."""
 
@@ -521,7 +527,7 @@ class MilvusItems:
 
     def _settle(self, **state: str) -> None:
         """Wait until all rows are in the server's storage and in its index, and write that down."""
-        count, end, done = self.count(), time.monotonic() + _LONG_SECONDS, False
+        count, end, loaded_by, done = self.count(), time.monotonic() + _LONG_SECONDS, float("inf"), False
         self._store.call("flush", self._collection, timeout=_LONG_SECONDS)
         while not done:
             if time.monotonic() > end:
@@ -532,5 +538,10 @@ class MilvusItems:
             segments = self._store.call("list_loaded_segments", self._collection)
             index = self._store.call("describe_index", self._collection, "embedding")
             sealed = [int(each.num_rows) for each in segments if str(each.state).endswith("Sealed")]
-            done = len(sealed) == len(segments) and sum(sealed) >= count and not int(index.get("pending_index_rows", 0))
+            if len(sealed) < len(segments) or sum(sealed) < count or int(index.get("pending_index_rows", 0)):
+                continue
+            # searches miss rows of a file whose index is made and not yet loaded
+            loaded_by = min(loaded_by, time.monotonic() + _HANDOVER_SECONDS)
+            loaded = all(each.index_id or int(each.num_rows) < _INDEXED_ROWS for each in segments)
+            done = loaded or time.monotonic() > loaded_by
         self._set_state(waiting="0", **state)
