@@ -137,7 +137,7 @@ def test_a_turn_of_one_or_three_captions_is_used_and_the_doctor_names_it(root: P
     [
         (session("T", ("A", [])), r"turn 1: captions are \[\]; expected a list of texts"),
         (session("T", ("A", ["is red", "is long"]), ("B", [])), r"turn 2: captions are \[\]"),
-        (session("T"), "'reference' is empty; expected at least one turn"),
+        (session("T"), "a conversation has no turn; expected at least one"),
         (session("T", ("T", ["is red", "is long"])), "turn 1: its image is the target itself, 'T'"),
         ({"reference": []}, "'target' is missing"),
         ({"target": ["x", 3], "reference": []}, "expected a link and an ASIN"),

@@ -175,7 +175,7 @@ def _split_file(root: Path, category: str, split: str) -> list[str]:
     path = _split_path(root, category, split)
     entries: dict[str, None] = {}  # unlike a set, keeps the order
     for number, asin in enumerate(read_json_rows(path, _WAY_OUT)):
-        if not isinstance(asin, str) or not asin or "/" in asin or "\\" in asin or "\0" in asin:
+        if not isinstance(asin, str) or not asin or {"/", "\\", "\0"} & set(asin):
             raise row_error(path, number, f"{short(asin)} is no image's ASIN, such as 'B005X4PL1G'; {_WAY_OUT}")
         entries[without_ending(asin)] = None
     return list(entries)

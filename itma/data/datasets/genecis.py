@@ -6,9 +6,9 @@ Genome's `VG_100K/<number>.jpg` and `VG_100K_2/<number>.jpg`, or both in `VG_100
 """
 
 import logging
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from statistics import mode
 from typing import ClassVar, NamedTuple
 
 import numpy as np
@@ -28,7 +28,6 @@ TASKS = ("focus_attribute", "change_attribute", "focus_object", "change_object")
 KS = (1, 2, 3)
 COCO = ("val2017", "coco/val2017", "coco2017/val2017", "images/val2017")
 VISUAL_GENOME = ("VG_100K_all", "VG_100K", "VG_100K_2", "VG_All", "visual_genome", "Visual_Genome")
-IMAGE_FOLDERS = (*COCO, *VISUAL_GENOME)
 MARGIN = 0.7
 """How much a box is enlarged before its image is cut out, as a share of its sides."""
 
@@ -61,6 +60,11 @@ class _Query(NamedTuple):
     target: _Image
     gallery: list[_Image]
     condition: str
+
+    @property
+    def images(self) -> list[_Image]:
+        """All that it speaks of."""
+        return [self.reference, self.target, *self.gallery]
 
 
 class CutImages:
@@ -121,32 +125,26 @@ def cut(image: Image.Image, box: Box) -> Image.Image:
 def _sizes(tasks: Sequence[Task]) -> str:
     """How large the galleries are, in words."""
     sizes = {int(size) for task in tasks if task.candidates is not None for size in (task.candidates >= 0).sum(1)}
-    least, most = min(sizes), max(sizes)
-    return f"; a gallery has {least} images" if least == most else f"; a gallery has {least} to {most} images"
-
-
-def _images(query: _Query) -> Iterator[_Image]:
-    yield from (query.reference, query.target, *query.gallery)
+    return f"; a gallery has {' to '.join(map(str, sorted({min(sizes), max(sizes)})))} images"
 
 
 def _queries(root: Path, tasks: Sequence[str] = ()) -> list[_Query]:
     """The rows of the tasks' files, task by task."""
     homes = [root / name for name in _HOMES]
     home = next((one for one in homes if any((one / f"{task}.json").is_file() for task in TASKS)), root)
-    chosen = [task for task in TASKS if task in tasks or not tasks]
-    if not tasks:
-        chosen = [task for task in chosen if (home / f"{task}.json").exists()]
-        if not chosen:
-            pickled = next((path for one in homes for task in TASKS if (path := one / f"{task}.pkl").is_file()), None)
-            if pickled is not None:
+    paths = {task: home / f"{task}.json" for task in TASKS}
+    chosen = [task for task in TASKS if (task in tasks if tasks else paths[task].exists())]
+    if not chosen:
+        for path in (one / f"{task}.pkl" for one in homes for task in TASKS):
+            if path.is_file():
                 raise DataError(
-                    f"{str(pickled)!r} is of an early release, a pickle that runs code when it is opened; expected "
-                    f"{pickled.stem}.json; {_WAY_OUT}"
+                    f"{str(path)!r} is of an early release, a pickle that runs code when it is opened; expected "
+                    f"{path.stem}.json; {_WAY_OUT}"
                 )
-            check_root(root, "GeneCIS", (f"genecis/{TASKS[0]}.json",))
-    queries = [query for task in chosen for query in _rows(home / f"{task}.json", task)]
+        check_root(root, "GeneCIS", (f"genecis/{TASKS[0]}.json",))
+    queries = [query for task in chosen for query in _rows(paths[task], task)]
     if not queries:
-        raise DataError(f"{str(home / f'{chosen[0]}.json')!r} holds no rows; {_WAY_OUT}")
+        raise DataError(f"{str(paths[chosen[0]])!r} holds no rows; {_WAY_OUT}")
     return queries
 
 
@@ -209,14 +207,9 @@ class Genecis(Dataset):
     title = "GeneCIS"
     splits = ("test",)
     categories = TASKS
-    image_folders = IMAGE_FOLDERS
+    image_folders = (*COCO, *VISUAL_GENOME)
     published: ClassVar = {
-        "test": {
-            "focus_attribute queries": 2_000,
-            "change_attribute queries": 2_112,
-            "focus_object queries": 1_960,
-            "change_object queries": 1_960,
-        }
+        "test": {f"{task} queries": count for task, count in zip(TASKS, (2_000, 2_112, 1_960, 1_960), strict=True)}
     }
 
     def read(self, root: Path, split: str) -> Split:
@@ -237,13 +230,14 @@ class Genecis(Dataset):
         read = list(dict.fromkeys(query.task for query in queries))
         if missing := [f"{task}.json" for task in tasks or TASKS if task not in read]:
             log.warning("%r lacks %s; the other tasks are read", str(root), " and ".join(missing))
-        images = sorted({image for query in queries for image in _images(query)}, key=lambda image: image.name)
+        images = sorted({image for query in queries for image in query.images}, key=lambda image: image.name)
         number = {image: index for index, image in enumerate(images)}
         files = FileImages([image.name for image in images], _paths(root, images))
         triplets = Triplets.of(
             "genecis/test",
             CutImages(files, [image.box for image in images]),
-            [(number[query.reference], number[query.target], query.condition) for query in queries],
+            [(query.reference, query.target, query.condition) for query in queries],
+            keys=images,
             kinds=[query.task for query in queries],
         )
         # as published the target comes first; an image that stands there twice counts once
@@ -258,8 +252,8 @@ class Genecis(Dataset):
         chosen = {"genecis": (about + only, tuple(galleries.values()))}
         chosen |= {f"genecis/{name}": (about, (task,)) for name, task in galleries.items()}
         protocols = (
-            Protocol(name, said + _sizes(some), some, KS, without_reference=False)
-            for name, (said, some) in chosen.items()
+            Protocol(name, what + _sizes(some), some, KS, without_reference=False)
+            for name, (what, some) in chosen.items()
         )
         return Split.of(triplets, *protocols)
 
@@ -267,7 +261,7 @@ class Genecis(Dataset):
         """See `Dataset`."""
         queries = _queries(root)
         of_task = {f"{task} queries": sum(query.task == task for query in queries) for task in TASKS}
-        return {**of_task, "images": len({image for query in queries for image in _images(query)})}
+        return {**of_task, "images": len({image for query in queries for image in query.images})}
 
     def notes(self, root: Path, split: str) -> list[Finding]:
         """See `Dataset`: queries ranked among fewer images than most of their task, which makes them easier."""
@@ -276,17 +270,13 @@ class Genecis(Dataset):
             sizes.setdefault(query.task, []).append(len({query.target, *query.gallery}))
         easier = []
         for task, own in sizes.items():
-            ((usual, _),) = Counter(own).most_common(1)
-            easier += [
-                f"{task}.json row {row:,}: {size} instead of {usual}"
-                for row, size in enumerate(own, start=1)
-                if size < usual
-            ]
+            usual = mode(own)
+            smaller = ((row, size) for row, size in enumerate(own, start=1) if size < usual)
+            easier += [f"{task}.json row {row:,}: {size} instead of {usual}" for row, size in smaller]
         return [none_of("note", split, "smaller galleries", easier)]
 
     def list_rows(self, root: Path, split: str, annotated: Split) -> Iterator[AnnotatedRow]:
         """See `Dataset`."""
         begin: dict[str, int] = {}
-        for row, task in enumerate(annotated.triplets.kinds):
-            begin.setdefault(task, row)
-            yield row, f"{task}.json row {row - begin[task] + 1:,}", (annotated.triplets.feedback[row],)
+        for row, (task, feedback) in enumerate(zip(annotated.triplets.kinds, annotated.triplets.feedback, strict=True)):
+            yield row, f"{task}.json row {row - begin.setdefault(task, row) + 1:,}", (feedback,)

@@ -73,9 +73,8 @@ class DrawAdjectives:
         targets = np.zeros(len(rows), dtype=np.int64)
         feedback: list[str] = []
         last_reference = last_index = -1
-        for row, (reference, own) in enumerate(
-            zip(references.tolist(), triplets.labels[references].tolist(), strict=True)
-        ):
+        for row, reference in enumerate(references.tolist()):
+            own = int(triplets.labels[reference])
             states = self.states[own]
             barred = {self.position[own]}
             if reference == last_reference and len(states) > 2:
@@ -83,8 +82,8 @@ class DrawAdjectives:
             chance = chances[row]
             for _ in range(_TRIES):
                 index = int(chance[0] * (len(states) - len(barred)))
-                for taken in sorted(barred):
-                    index += index >= taken
+                for other in sorted(barred):
+                    index += index >= other
                 begin, end = self.first[states[index]], self.first[states[index] + 1]
                 targets[row] = begin + int(chance[1] * (end - begin))
                 if triplets.present is None or triplets.present[targets[row]]:
@@ -213,9 +212,8 @@ class MitStates(Dataset):
         Raises:
             DataError: the root is another folder, cannot be read, or holds no image of the split.
         """
-        images = sorted(
-            _list_images(root, split), key=lambda image: (f"{image.adjective} {image.noun}", image.folder, image.file)
-        )
+        images = _list_images(root, split)
+        images.sort(key=lambda image: (f"{image.adjective} {image.noun}", image.folder, image.file))
         labels = sorted({image[:2] for image in images}, key=" ".join)
         number = {label: index for index, label in enumerate(labels)}
         states: dict[str, list[int]] = defaultdict(list)  # the labels of each noun
@@ -229,21 +227,14 @@ class MitStates(Dataset):
             [states[noun].index(index) for index, (_, noun) in enumerate(labels)],
         )
         askable = np.array([len(states[image.noun]) > 1 for image in images])
-        if not askable.all():
-            left_out = [image.noun for image, usable in zip(images, askable.tolist(), strict=True) if not usable]
-            log.warning(
-                "%s: %d images of %s are no references, since their nouns have one adjective only (%s)",
-                root,
-                len(left_out),
-                split,
-                ", ".join(sorted(set(left_out))),
-            )
+        if left_out := [image.noun for image in images if len(states[image.noun]) == 1]:
+            why = f"since their nouns have one adjective only ({', '.join(sorted(set(left_out)))})"
+            log.warning("%s: %d images of %s are no references, %s", root, len(left_out), split, why)
         paths = [root / IMAGES / image.folder / image.file for image in images]
         files = FileImages([f"{image.folder}/{image.file}" for image in images], paths)
         if split == "train":
-            return Split(
-                Triplets.drawn("mitstates/train", files, label_of, np.repeat(np.flatnonzero(askable), 2), draw)
-            )
+            references = np.repeat(np.flatnonzero(askable), 2)
+            return Split(Triplets.drawn("mitstates/train", files, label_of, references, draw))
         triplets = Triplets.of(
             "mitstates/test",
             files,

@@ -17,7 +17,7 @@ import numpy as np
 from itma.data.conversations import Conversation, Turn
 from itma.data.datasets.base import AnnotatedRow, Dataset, register
 from itma.data.datasets.fashioniq import CATEGORIES, IMAGE_FOLDERS, MARKER, image_files
-from itma.data.datasets.reading import JsonRow, check_root, read_rows, short, without_ending
+from itma.data.datasets.reading import JsonRow, check_root, is_name, read_rows, short, without_ending
 from itma.data.images import FileImages
 from itma.data.triplets import Protocol, Split, Task, Triplets
 from itma.data.validation.diagnosis import Finding, none_of
@@ -39,13 +39,9 @@ class _Session(NamedTuple):
     talk: Conversation[str]
 
 
-def _some(tasks: Sequence[Task], wanted: np.ndarray) -> list[Task]:
-    """Tasks with some of their rows; without those that then have none.
-
-    Args:
-        asked: (rows,) bool.
-    """
-    parts = [replace(task, rows=task.rows[wanted[task.rows]]) for task in tasks]
+def _some(tasks: Sequence[Task], chosen: np.ndarray) -> list[Task]:
+    """Tasks with some of their rows, (rows,) bool; without those that then have none."""
+    parts = [replace(task, rows=task.rows[chosen[task.rows]]) for task in tasks]
     return [task for task in parts if len(task.rows)]
 
 
@@ -63,39 +59,32 @@ def _sessions(root: Path, split: str, categories: Sequence[str] = ()) -> list[_S
     """The sessions of the categories' files."""
     home = root / "data" if (root / "data").is_dir() else root
     paths = {category: home / f"{category}.{split}.json" for category in CATEGORIES}
-    chosen = [category for category in CATEGORIES if category in categories or not categories]
-    if not categories:
-        chosen = [category for category in chosen if paths[category].exists()]
-        if not chosen:
-            check_root(home, "MultiturnFashionRetrieval", (paths[CATEGORIES[0]].name,))
-    return [
-        _session(row, category, number)
-        for category in chosen
-        for number, row in enumerate(read_rows(paths[category], _WAY_OUT), start=1)
-    ]
+    chosen = [name for name, path in paths.items() if (name in categories if categories else path.exists())]
+    if not chosen:
+        check_root(home, "MultiturnFashionRetrieval", (paths[CATEGORIES[0]].name,))
+    return [_session(row, category) for category in chosen for row in read_rows(paths[category], _WAY_OUT)]
 
 
-def _session(row: JsonRow, category: str, number: int) -> _Session:
+def _session(row: JsonRow, category: str) -> _Session:
     target = row.items("target")
-    if len(target) != 2 or not _is_name(target[1]):
+    if len(target) != 2 or not is_name(target[1]):
         raise row.error(f"'target' is {short(target)}; expected a link and an ASIN")
-    turns = [_turn(row, turn, given) for turn, given in enumerate(row.items("reference"), start=1)]
-    if not turns:
-        raise row.error("'reference' is empty; expected at least one turn")
-    said = [
-        Turn(reference, f" {MARKER} ".join(caption.strip() for caption in captions if caption.strip()))
-        for reference, captions in turns
-    ]
+    images, captions = [], []
+    for number, turn in enumerate(row.items("reference"), start=1):
+        image, texts = _turn(row, number, turn)
+        images.append(image)
+        captions.append(texts)
+    feedback = (f" {MARKER} ".join(filter(None, map(str.strip, texts))) for texts in captions)
     try:
-        talk = Conversation(tuple(said), without_ending(str(target[1])))
+        talk = Conversation(tuple(map(Turn, images, feedback)), without_ending(str(target[1])))
     except DataError as error:
         raise row.error(str(error)) from error
-    return _Session(category, number, [captions for _, captions in turns], talk)
+    return _Session(category, row.index + 1, captions, talk)
 
 
 def _turn(row: JsonRow, number: int, turn: object) -> tuple[str, list[str]]:
     """The image and the captions of one turn."""
-    if not isinstance(turn, list) or len(turn) != 3 or not _is_name(turn[2]):
+    if not isinstance(turn, list) or len(turn) != 3 or not is_name(turn[2]):
         raise row.error(f"turn {number} is {short(turn)}; expected a link, a list of captions and an ASIN")
     captions = turn[1]
     if not isinstance(captions, list) or not captions or not all(isinstance(one, str) for one in captions):
@@ -103,10 +92,6 @@ def _turn(row: JsonRow, number: int, turn: object) -> tuple[str, list[str]]:
     if any(MARKER in caption for caption in captions):
         raise row.error(f"turn {number}: a caption holds {MARKER!r}, the word that is put between captions")
     return without_ending(str(turn[2])), captions
-
-
-def _is_name(value: object) -> bool:
-    return isinstance(value, str) and value != "" and not {"/", "\\", "\0"} & set(value)
 
 
 @register("multiturn")
@@ -146,19 +131,18 @@ class Multiturn(Dataset):
         categories = self.config.categories
         sessions = _sessions(root, split, categories)
         read = list(dict.fromkeys(session.category for session in sessions))
-        missing = [f"{name}.{split}.json" for name in categories or CATEGORIES if name not in read]
-        if missing:
+        if missing := [f"{name}.{split}.json" for name in categories or CATEGORIES if name not in read]:
             log.warning("%r lacks %s; the other categories are read", str(root), " and ".join(missing))
         rows = [row for session in sessions for row in session.talk.rows()]
         names = sorted({name for reference, _, target in rows for name in (reference, target)})
-        number = {name: index for index, name in enumerate(names)}
         turn = np.array([turn for session in sessions for turn in range(1, len(session.captions) + 1)])
         last = np.append(turn[1:] == 1, True)
         kinds = np.array([session.category for session in sessions for _ in session.captions], dtype=object)
         triplets = Triplets.of(
             f"multiturn/{split}",
             FileImages(names, image_files(root, names)),
-            [(number[reference], number[target], feedback) for reference, feedback, target in rows],
+            [(reference, target, feedback) for reference, feedback, target in rows],
+            keys=names,
             kinds=kinds.tolist(),
             groups={"turn": list(map(str, turn.tolist()))},
         )
@@ -201,11 +185,10 @@ class Multiturn(Dataset):
 
     def list_rows(self, root: Path, split: str, annotated: Split) -> Iterator[AnnotatedRow]:
         """See `Dataset`: each turn, with all that was said up to it."""
-        row = 0
-        for session in _sessions(root, split):
-            for turn in range(1, len(session.captions) + 1):
-                yield row, f"{_where(session, split)}, turn {turn}", (annotated.triplets.feedback[row],)
-                row += 1
+        sessions = _sessions(root, split)
+        turns = [(session, turn) for session in sessions for turn in range(1, len(session.captions) + 1)]
+        for row, ((session, turn), feedback) in enumerate(zip(turns, annotated.triplets.feedback, strict=True)):
+            yield row, f"{_where(session, split)}, turn {turn}", (feedback,)
 
     def notes(self, root: Path, split: str) -> list[Finding]:
         """See `Dataset`: turns of other than two captions, sessions of one turn, and those in another script."""

@@ -119,10 +119,7 @@ def read_json_rows(path: Path, way_out: str) -> list[object]:
     Raises:
         DataError: see `read_text`; or the file is truncated, is not JSON, or holds something other than a list.
     """
-    rows = _read_json(path, way_out)
-    if not isinstance(rows, list):
-        raise DataError(f"{str(path)!r} holds {_kind(rows)}; expected a list of rows, [ … ]; {way_out}")
-    return rows
+    return _read_json(path, way_out, list, "a list of rows, [ … ]")
 
 
 def read_json_object(path: Path, way_out: str) -> dict[str, object]:
@@ -131,20 +128,19 @@ def read_json_object(path: Path, way_out: str) -> dict[str, object]:
     Raises:
         DataError: see `read_json_rows`.
     """
-    fields = _read_json(path, way_out)
-    if not isinstance(fields, dict):
-        raise DataError(f"{str(path)!r} holds {_kind(fields)}; expected an object, {{ … }}; {way_out}")
-    return fields
+    return _read_json(path, way_out, dict, "an object, { … }")
 
 
-def _read_json(path: Path, way_out: str) -> object:
+def _read_json(path: Path, way_out: str, kind: type[T], expected: str) -> T:
     text = read_text(path, way_out)
     try:
-        value: object = parse_json(text)
+        value = parse_json(text)
     except ValueError as error:
         raise DataError(
             f"{str(path)!r} is damaged or was cut off: {error} (it begins with {text[:30]!r}); {way_out}"
         ) from error
+    if not isinstance(value, kind):
+        raise DataError(f"{str(path)!r} holds {_kind(value)}; expected {expected}; {way_out}")
     return value
 
 
@@ -260,12 +256,10 @@ def read_rows(path: Path, way_out: str, *, key: str | None = None) -> Iterator[J
         DataError: see `read_json_rows` and `JsonRow`; or a key stands in two rows.
     """
     known: dict[int, int] = {}
-    for number, fields in enumerate(read_json_rows(path, way_out)):
-        row = JsonRow(path, number, fields, way_out)
-        if key is not None and (first := known.setdefault(row.number(key), number)) != number:
-            raise row.error(
-                f"the {key} {row.number(key)} also stands in row {first + 1:,}; expected another in each row"
-            )
+    for index, fields in enumerate(read_json_rows(path, way_out)):
+        row = JsonRow(path, index, fields, way_out)
+        if key is not None and (first := known.setdefault(number := row.number(key), index)) != index:
+            raise row.error(f"the {key} {number} also stands in row {first + 1:,}; expected another in each row")
         yield row
 
 
@@ -310,6 +304,11 @@ def find_below(root: Path, homes: Sequence[str], relative_paths: Iterable[str]) 
             home_of[first] = next((root / home for home in homes if (root / home / first).is_dir()), root)
         paths.append(home_of[first] / inner)
     return paths
+
+
+def is_name(value: object) -> bool:
+    """Whether a value of an annotation file can be an image's name in one folder."""
+    return isinstance(value, str) and value != "" and not {"/", "\\", "\0"} & set(value)
 
 
 def is_inside(path: str) -> bool:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from itma.data.datasets.base import Dataset, register
-from itma.data.datasets.reading import check_root, read_rows, without_ending
+from itma.data.datasets.reading import check_root, is_name, read_rows, without_ending
 from itma.data.images import FileImages
 from itma.data.triplets import Protocol, Split, Task, Triplets
 from itma.data.validation.diagnosis import Finding, none_of
@@ -31,7 +31,7 @@ def _pairs(root: Path, split: str) -> list[_Pair]:
     pairs = []
     for row in read_rows(home / "annotations" / f"{split}.json", _WAY_OUT):
         name = row.text("img_id")
-        if not name or {"/", "\\", "\0"} & set(name):
+        if not is_name(name):
             raise row.error(f"{name!r} is no pair's img_id, such as '5406'")
         pairs.append(_Pair(without_ending(name), row.texts("sentences")))
     return pairs
