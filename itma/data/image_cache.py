@@ -110,8 +110,7 @@ class CachedImages:
         self._files, self._preprocess, self._look = images, preprocess, _look(preprocess)
         self._layout = _Layout.of(images, preprocess)
         self.path = Path(folder).absolute() / self._layout.file_name
-        if not _is_laid_out(self.path, self._layout):
-            _lay_out(self.path, self._layout)
+        _lay_out(self.path, self._layout)
         with suppress(OSError):  # the time of last use; a cache that is shared may be read-only
             os.utime(self.path)
         mapped = np.memmap(self.path, np.uint8, "r", shape=(self._layout.total_bytes,))
@@ -392,21 +391,14 @@ def _find_shared_folder(paths: Sequence[bytes]) -> str:
         return ""
 
 
-def _is_laid_out(path: Path, layout: _Layout) -> bool:
-    try:
-        with path.open("rb") as file:
-            start, size = file.read(_HEADER_BYTES), os.fstat(file.fileno()).st_size
-    except FileNotFoundError:
-        return False
-    if start == layout.header and size >= layout.total_bytes:
-        return True
-    if start.strip(b"\0"):  # else somebody is about to lay it out, or never finished
-        log.warning("the image cache %s is damaged; it is repaired, and what was lost is decoded anew", path)
-    return False
-
-
 def _lay_out(path: Path, layout: _Layout) -> None:
     """Bring a cache to its full size under its header; whatever was in it stays, and is judged by its sums."""
+    with suppress(FileNotFoundError), path.open("rb") as file:
+        start, size = file.read(_HEADER_BYTES), os.fstat(file.fileno()).st_size
+        if start == layout.header and size >= layout.total_bytes:
+            return
+        if start.strip(b"\0"):  # else somebody is about to lay it out, or never finished
+            log.warning("the image cache %s is damaged; it is repaired, and what was lost is decoded anew", path)
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     path.touch()
     with path.open("r+b", buffering=0) as file:

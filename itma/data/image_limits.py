@@ -118,26 +118,23 @@ def _check_jpeg(file: BinaryIO, pixels: int) -> None:
         marker = file.read(2)
         if len(marker) < 2 or marker[0] != 0xFF:
             return
+        if marker[1] == 0xD9:
+            return
         if marker[1] == 0xFF:  # filling
             file.seek(-1, 1)
-            pieces += 1
-        elif marker[1] in (0x01, *range(0xD0, 0xD9)):
-            pieces += 1
-        elif marker[1] == 0xD9:
-            return
-        else:
+        elif marker[1] not in (0x01, *range(0xD0, 0xD9)):
             length = int.from_bytes(file.read(2), "big") - 2
             if length < 0:
                 return
             if marker[1] == 0xDA:
                 break
             body = file.read(length)
-            pieces += 1
             if marker[1] in _FRAME_HEADERS and len(body) >= 6:
                 frame, components = marker[1], body[5]
                 size = int.from_bytes(body[1:3], "big") * int.from_bytes(body[3:5], "big")
             elif marker[1] == 0xE1 and body.startswith(b"Exif\0\0"):
                 exif += body[6:]
+        pieces += 1
         _check_count(pieces, "segments", MAX_PIECES // 10)
     if not is_plain_exif(exif):
         raise LimitError(f"its metadata would take more than {MAX_METADATA:,} bytes; save it anew without them")
@@ -265,35 +262,27 @@ def _blocks(coding: bytes, width: int, height: int) -> int:
 
 def _metadata_bytes(file: BinaryIO) -> int:
     """Bytes that the entries of the first directory of a TIFF say they hold, as far as the file has so many."""
-    start = file.read(8)
+    start = file.read(16)
     order = {b"II": "<", b"MM": ">"}.get(start[:2])
-    if order is None or len(start) < 8:
-        return 0
     large = start[2:4] in (b"+\0", b"\0+")
-    kinds = ("Q", "HHQ", 20) if large else ("H", "HHI", 12)
-    if large:
-        start = start[:4] + file.read(8)
-    first = struct.unpack(order + ("Q" if large else "I"), start[4:].ljust(8 if large else 4, b"\0"))[0]
-    file.seek(0, 2)
-    end = file.tell()
-    if first >= end:
+    number, counter, size = ("Q", "Q", 20) if large else ("I", "H", 12)
+    if order is None or len(start) < (16 if large else 8):
+        return 0
+    (first,) = struct.unpack_from(order + number, start, 8 if large else 4)
+    end = file.seek(0, 2)
+    if first + struct.calcsize(counter) > end:
         return 0
     file.seek(first)
-    width = struct.calcsize(order + kinds[0])
-    head = file.read(width)
-    if len(head) < width:
-        return 0
-    total, entries = 0, struct.unpack(order + kinds[0], head)[0]
+    (entries,) = struct.unpack(order + counter, file.read(struct.calcsize(counter)))
     if entries > MAX_PIECES:
         return MAX_METADATA + 1
+    total = 0
     for _ in range(entries):
-        entry = file.read(kinds[2])
-        if len(entry) < kinds[2]:
+        entry = file.read(size)
+        if len(entry) < size or total > MAX_METADATA:
             break
-        _, kind, count = struct.unpack_from(order + kinds[1], entry)
+        kind, count = struct.unpack_from(f"{order}H{number}", entry, 2)
         total += min(count * _SIZES.get(kind, 1), end)
-        if total > MAX_METADATA:
-            break
     return total
 
 

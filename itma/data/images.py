@@ -294,14 +294,12 @@ def _name_errors(name: str, pixels: int) -> Iterator[None]:
     except Exception as error:  # on damaged files Pillow's decoders raise nearly everything there is
         if getattr(error, "errno", None) == errno.ENAMETOOLONG:
             raise ImageError(name[:60] + "…", "the name is too long for a file") from error
+        unread = f"not an image in a format that is read ({formats_shown()}), or damaged, or empty"
         reasons: tuple[tuple[type[Exception], str], ...] = (
             (FileNotFoundError, _why_absent(name)),
             (IsADirectoryError, "this is a folder, not a file"),
             (PermissionError, "there is no permission to read it"),
-            (
-                UnidentifiedImageError,
-                f"not an image in a format that is read ({formats_shown()}), or damaged, or empty",
-            ),
+            (UnidentifiedImageError, unread),
             (Image.DecompressionBombError, f"over the limit of {pixels:,} pixels; scale it down first"),
             (limits.LimitError, str(error)),
             (Exception, f"damaged or truncated ({error})"),

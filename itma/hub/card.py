@@ -275,7 +275,9 @@ def _describe_training(provenance: Provenance) -> str:
     rows["data"] = _data_name(data) + (f", size `{data['size']}`, seed {data['seed']}" if generated else "")
     rows["about the data"] = data.get("about")
     if "imported_from" in origin:
-        rows |= _describe_import(origin["imported_from"], provenance.step)
+        code, step = origin["imported_from"], f", step {provenance.step:,}" if provenance.step else ""
+        rows["code"] = f"{code['code'].upper()}'s, model `{code['model']}`"
+        rows["checkpoint"] = f"`{show_name(code['file'])}`, sha256 `{code['sha256']}`{step}"
         after = "It was trained by that code, not by `itma`; the options that the checkpoint names are in `run.json`."
     else:
         rows |= _recipe(provenance.settings["train"], provenance)
@@ -296,27 +298,19 @@ def _recipe(train: Mapping[str, Any], provenance: Provenance) -> dict[str, str |
     frozen = [name.replace("_", " ") for name in train["frozen"]]
     if train.get("frozen_levels"):
         frozen.append(f"the image encoder's first {train['frozen_levels']} levels")
+    parts = f", in {train['accumulate']} parts" if train["accumulate"] > 1 else ""
+    schedule = f"`{train['schedule']}` schedule after {train['warmup']:,} steps of warm-up"
     return {
         "checkpoint": provenance.chosen,
         "planned": None if provenance.chosen else f"{train['steps']:,} steps",
-        "batch": f"{train['batch']:,} rows, {train['per_reference']} of each reference"
-        + (f", in {train['accumulate']} parts" if train["accumulate"] > 1 else ""),
+        "batch": f"{train['batch']:,} rows, {train['per_reference']} of each reference{parts}",
         "loss": train["loss"],
-        "optimizer": f"{train['optimizer']}, {rate}, weight decay {train['weight_decay']:g}, `{train['schedule']}` "
-        f"schedule after {train['warmup']:,} steps of warm-up",
+        "optimizer": f"{train['optimizer']}, {rate}, weight decay {train['weight_decay']:g}, {schedule}",
         "images": _list(changes) if changes else "not changed at random",
         "frozen": ", ".join(frozen),
         "took": None if provenance.seconds is None else f"{provenance.seconds / 60:,.0f} minutes up to this checkpoint",
         "arithmetic": train["precision"],
         "seed": str(train["seed"]),
-    }
-
-
-def _describe_import(imported: Mapping[str, Any], step: int | None) -> dict[str, str | None]:
-    return {
-        "code": f"{imported['code'].upper()}'s, model `{imported['model']}`",
-        "checkpoint": f"`{show_name(imported['file'])}`, sha256 `{imported['sha256']}`"
-        + (f", step {step:,}" if step else ""),
     }
 
 

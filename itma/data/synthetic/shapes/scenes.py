@@ -21,6 +21,8 @@ POSITIONS = tuple(f"{row}-{column}" for row in ("top", "middle", "bottom") for c
 
 Kind = Literal["add", "remove", "make colour", "make shape", "make size"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
+MAKES: dict[str, Kind] = {"colour": "make colour", "shape": "make shape", "size": "make size"}
+"""Attribute → kind of change that gives it another value."""
 
 _ATTRIBUTES = {"position": POSITIONS, "size": THING_SIZES, "colour": COLOURS, "shape": SHAPES}
 _ATTRIBUTE_OF = {word: attribute for attribute, words in _ATTRIBUTES.items() for word in words}
@@ -174,11 +176,9 @@ class Change:
             return cls("add", _describe([words[4], *words[:3]], sentence))
         if verb == "remove" and words:
             return cls("remove", _describe(words, sentence))
-        if verb == "make" and len(words) >= 2:
-            attribute = _ATTRIBUTE_OF.get(words[-1])
-            for kind in KINDS:
-                if kind == f"make {attribute}":
-                    return cls(kind, _describe(words[:-1], sentence), words[-1])
+        kind = MAKES.get(_ATTRIBUTE_OF.get(words[-1], "")) if words[1:] else None
+        if verb == "make" and kind:
+            return cls(kind, _describe(words[:-1], sentence), words[-1])
         raise _unreadable_error(sentence)
 
     def concerns(self, scene: Scene) -> int | None:

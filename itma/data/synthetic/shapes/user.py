@@ -3,10 +3,8 @@
 from collections.abc import Mapping
 
 from itma.data.synthetic.generated import Dice
-from itma.data.synthetic.shapes.scenes import Change, Description, Kind, Scene, unique_descriptions
+from itma.data.synthetic.shapes.scenes import MAKES, Change, Description, Scene, unique_descriptions
 from itma.data.synthetic.user import User, Wish
-
-_FORMS: tuple[tuple[str, Kind], ...] = (("colour", "make colour"), ("shape", "make shape"), ("size", "make size"))
 
 
 class ShapesUser(User[Scene]):
@@ -17,7 +15,7 @@ class ShapesUser(User[Scene]):
         things = self.truths[image]
         whole = {f"{thing.position}": str(thing) for thing in things}
         return whole | {
-            f"{thing.position} {attribute}": getattr(thing, attribute) for thing in things for attribute, _ in _FORMS
+            f"{thing.position} {attribute}": getattr(thing, attribute) for thing in things for attribute in MAKES
         }
 
     def wishes(self, image: int, target: int, dice: Dice) -> list[Wish]:
@@ -37,7 +35,7 @@ class ShapesUser(User[Scene]):
             if thing.position not in targets:
                 wishes.append(Wish("remove", thing.position, Change("remove", name).sentence))
                 continue
-            for attribute, kind in _FORMS:
+            for attribute, kind in MAKES.items():
                 value = getattr(targets[thing.position], attribute)
                 if getattr(thing, attribute) != value:
                     wishes.append(Wish(kind, f"{thing.position} {attribute}", Change(kind, name, value).sentence))

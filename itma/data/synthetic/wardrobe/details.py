@@ -13,10 +13,8 @@ def seam(*lines: Outline) -> Part:
 
 def buttons(begin: float, end: float, *, large: bool = False, x: float = 0.0) -> list[Part]:
     """A row of buttons, from top to bottom."""
-    gap = 0.2 if large else 0.15
-    count = max(2, round((end - begin) / gap) + 1)
-    radius = 0.034 if large else 0.026
-    heights = np.linspace(begin, end, count)
+    gap, radius = (0.2, 0.034) if large else (0.15, 0.026)
+    heights = np.linspace(begin, end, max(2, round((end - begin) / gap) + 1))
     return [
         Part([disc(x + 0.006, y + 0.008, radius) for y in heights], cloth="seam", relief=0),
         Part([disc(x, y, radius) for y in heights], cloth="button", relief=0),

@@ -20,7 +20,7 @@ test_queries.txt                            the queries of test in whose caption
 
 import csv
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -73,7 +73,15 @@ def describe(draft: Path, config: WardrobeConfig, splits: Sequence[WardrobeSplit
     with (draft / QUERIES).open("w", encoding="utf-8") as file:
         for split in learned:
             _write_fashioniq(draft, split)
-            file.writelines(json.dumps(row) + "\n" for row in _queries(split))
+            rows = zip(split.pairs, split.captions, split.requests, split.kinds, strict=True)
+            for (reference, target), captions, request, kind in rows:
+                query: dict[str, object] = {
+                    "split": split.name,
+                    "candidate": split.names[reference],
+                    "target": split.names[target],
+                }
+                query |= {"captions": list(captions), "request": request, "kind": kind}
+                file.write(json.dumps(query) + "\n")
 
 
 def describe_fashion200k(draft: Path, splits: Sequence[WardrobeSplit]) -> None:
@@ -214,20 +222,6 @@ def _write_fashioniq(folder: Path, split: WardrobeSplit) -> None:
         _write_json(folder / "captions" / f"cap.{category}.{name}.json", own)
         images = [one for one, other in zip(split.names, home, strict=True) if other == category]
         _write_json(folder / "image_splits" / f"split.{category}.{name}.json", images)
-
-
-def _queries(split: WardrobeSplit) -> Iterator[dict[str, object]]:
-    for (reference, target), captions, request, kind in zip(
-        split.pairs, split.captions, split.requests, split.kinds, strict=True
-    ):
-        yield {
-            "split": split.name,
-            "candidate": split.names[reference],
-            "target": split.names[target],
-            "captions": list(captions),
-            "request": request,
-            "kind": kind,
-        }
 
 
 def read_product(row: dict[str, str]) -> Product:

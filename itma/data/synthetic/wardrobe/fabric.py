@@ -58,19 +58,18 @@ def cloth(colour: str, pattern: str, u: np.ndarray, v: np.ndarray, pixel: float)
     Returns:
         (height, width, 3) float32 from 0 to 1; or (3,) where it is all one colour.
     """
-    ground, second = rgb(*COLOURS[colour]), accent(colour)
+    ground = rgb(*COLOURS[colour])
     if pattern == "plain":
         return ground
-    if pattern == "horizontal stripes":
-        return _mix(ground, second, _stripes(v, 0.2, 0.4, pixel))
-    if pattern == "vertical stripes":
-        return _mix(ground, second, _stripes(u, 0.16, 0.3, pixel))
-    if pattern == "dots":
-        return _mix(ground, second, _dots(u, v, pixel))
-    if pattern == "checks":
-        across, down = _stripes(u, 0.26, 0.42, pixel), _stripes(v, 0.26, 0.42, pixel)
-        return _mix(ground, second, 0.42 * across + 0.42 * down)
-    return _floral(ground, colour in _PRINTED, u, v, pixel)
+    if pattern == "floral":
+        return _floral(ground, colour in _PRINTED, u, v, pixel)
+    shares: dict[str, Callable[[], np.ndarray]] = {
+        "horizontal stripes": lambda: _stripes(v, 0.2, 0.4, pixel),
+        "vertical stripes": lambda: _stripes(u, 0.16, 0.3, pixel),
+        "dots": lambda: _dots(u, v, pixel),
+        "checks": lambda: 0.42 * _stripes(u, 0.26, 0.42, pixel) + 0.42 * _stripes(v, 0.26, 0.42, pixel),
+    }
+    return _mix(ground, accent(colour), shares[pattern]())
 
 
 def lace(u: np.ndarray, v: np.ndarray, pixel: float) -> np.ndarray:

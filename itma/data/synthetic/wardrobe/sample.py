@@ -1,6 +1,7 @@
 """Draws the products and the queries of a split: pure Python, the same everywhere for the same seed."""
 
 from collections.abc import Callable
+from functools import partial
 from itertools import combinations
 
 from itma.data.synthetic.generated import Dice
@@ -32,9 +33,32 @@ _CANDIDATES = 8
 def families(config: WardrobeConfig, split: str) -> list[Product]:
     """The products of a split: family after family, the first of each family the one that the others vary."""
     dice = Dice(f"wardrobe/{config.seed}/{split}/products")
-    order = dice.shuffle([CATEGORIES[index % len(CATEGORIES)] for index in range(config.families(split))])
-    spread = _Spread() if split == SHOP else None
-    return [product for category in order for product in _family(dice, config, split, category, spread)]
+    present: set[tuple[str, ...]] = set()
+
+    def choose(draw: Callable[[], Product]) -> Product:
+        """A product; of a shop, which should have something for everybody, the one of several that adds the most."""
+        if split != SHOP:
+            return draw()
+        chosen = max((draw() for _ in range(_CANDIDATES)), key=lambda product: len(_combinations(product) - present))
+        present.update(_combinations(chosen))
+        return chosen
+
+    products = []
+    for category in dice.shuffle([CATEGORIES[index % len(CATEGORIES)] for index in range(config.families(split))]):
+        base = choose(partial(_draw, dice, split, category))
+        members = {base: None}
+        for _ in range(_TRIES * config.members):
+            if len(members) == config.members:
+                break
+            members.setdefault(choose(partial(_vary, dice, split, base, config.other_categories)))
+        products += [*members, *([base] * (config.members - len(members)))]
+    return products
+
+
+def _combinations(product: Product) -> set[tuple[str, ...]]:
+    """All combinations of a product's colour with two other attributes' values, in its category."""
+    values = [f"{name} {value}" for name, value in product.attributes.items() if name not in ("category", "colour")]
+    return {(product.category, product.colour, *pair) for pair in combinations(values, 2)}
 
 
 def pairs(config: WardrobeConfig, split: str, products: list[Product]) -> list[tuple[int, int]]:
@@ -65,40 +89,6 @@ def answerable(one: Product, other: Product) -> bool:
     if one.category != other.category:  # whatever else differs is more than a sentence would say
         return len(apart) <= 2 and as_category(one, other.category).with_values(colour=other.colour) == other
     return 1 <= len(apart) <= MOST_DIFFERENCES
-
-
-class _Spread:
-    """Sees to it that a shop has something for everybody.
-
-    That is, as many combinations as possible of a colour with two other attributes' values in one category.
-    """
-
-    def __init__(self) -> None:
-        self._present: set[tuple[str, ...]] = set()
-
-    def best(self, candidates: list[Product]) -> Product:
-        """The candidate with the most combinations that no product had yet."""
-        chosen = max(candidates, key=lambda product: len(self._combinations(product) - self._present))
-        self._present |= self._combinations(chosen)
-        return chosen
-
-    def _combinations(self, product: Product) -> set[tuple[str, ...]]:
-        values = [f"{name} {value}" for name, value in product.attributes.items() if name not in ("category", "colour")]
-        return {(product.category, product.colour, *pair) for pair in combinations(values, 2)}
-
-
-def _family(dice: Dice, config: WardrobeConfig, split: str, category: str, spread: _Spread | None) -> list[Product]:
-    def choose_product(draw: Callable[[], Product]) -> Product:
-        return draw() if spread is None else spread.best([draw() for _ in range(_CANDIDATES)])
-
-    base = choose_product(lambda: _draw(dice, split, category))
-    members = {base: None}
-    for _ in range(_TRIES * config.members):
-        if len(members) == config.members:
-            break
-        members.setdefault(choose_product(lambda: _vary(dice, split, base, config.other_categories)))
-    missing = config.members - len(members)
-    return [*members, *([base] * missing)]
 
 
 def _draw(dice: Dice, split: str, category: str) -> Product:
