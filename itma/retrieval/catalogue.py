@@ -572,15 +572,13 @@ class Catalogue:
             CatalogueError: the state that is shown is an earlier one.
             StorageError: the disk is full or nothing can be written there.
         """
-        self._put(items, new=True)
+        with self.writing("adding items") as writer:
+            writer.put(items, new=True)
 
     def replace(self, items: Iterable[Item]) -> None:
         """Add items, in the place of those with the same ids, all in one commit; errors as for `add`."""
-        self._put(items, new=False)
-
-    def _put(self, items: Iterable[Item], *, new: bool) -> None:
-        with self.writing("adding items" if new else "replacing items") as writer:
-            writer.put(items, new=new)
+        with self.writing("replacing items") as writer:
+            writer.put(items, new=False)
 
     def delete(self, ids: Iterable[str] = (), *, where: Where | None = None) -> int:
         """Remove items, all in one commit.

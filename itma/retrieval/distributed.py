@@ -22,6 +22,7 @@ import torch
 from itma.errors import ConfigError, DataError, ItmaError, MissingExtraError
 from itma.models.embedder import Embedder
 from itma.retrieval.ingest.embedding import MISSING, Here, Image, Looked
+from itma.retrieval.stores.base import load_package
 
 _PARCEL = 4
 """Batches that a worker gets at once: while it embeds one, it decodes the next."""
@@ -50,7 +51,7 @@ class RayWorkers:
 
     def __init__(self, model: Callable[[], Embedder], address: str | None = None, *, gpus: bool = False) -> None:
         self._model, self._address, self._gpus = model, address, gpus
-        self._ray = _ray()
+        self._ray = load_package("ray", MissingExtraError("indexing on several machines (--engine ray)", "ray"))
         self._started = False
         self._actors: list[Any] = []
 
@@ -230,11 +231,3 @@ class _Worker:
     def embed(self, images: list[Image], batch: int, tokens: bool) -> list[Looked]:
         """Look into some images."""
         return list(self._here.embed(iter(images), batch=batch, tokens=tokens))
-
-
-def _ray() -> Any:
-    try:
-        import ray
-    except ImportError as error:
-        raise MissingExtraError("indexing on several machines (--engine ray)", "ray") from error
-    return ray

@@ -76,13 +76,10 @@ class ReferenceMaps:
         names = list(missing)
         for first in range(0, len(names), _AT_ONCE):
             part = names[first : first + _AT_ONCE]
-            read: dict[str, torch.Tensor] = {}
             with ThreadPoolExecutor(min(len(part), os.cpu_count() or 1)) as pool:
-                for name, pixels in zip(part, pool.map(lambda name: _read(model, missing[name][1]), part), strict=True):
-                    if isinstance(pixels, ItmaError):
-                        made[name] = pixels
-                    else:
-                        read[name] = pixels
+                pixels = dict(zip(part, pool.map(lambda name: _read(model, missing[name][1]), part), strict=True))
+            made |= {name: error for name, error in pixels.items() if isinstance(error, ItmaError)}
+            read = {name: image for name, image in pixels.items() if isinstance(image, torch.Tensor)}
             if not read:
                 continue
             levels = model.feature_maps(torch.stack(list(read.values())))

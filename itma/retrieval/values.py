@@ -187,15 +187,17 @@ def _currencies(texts: Iterable[str]) -> set[str]:
 
 
 def _with_comma(text: str) -> float:
-    if not _COMMA.fullmatch(_amount(text)):
-        raise ValueError(f"{text!r} is not a number with a decimal comma")
-    return float(re.sub(rf"[.{_APART}]", "", _amount(text)).replace(",", "."))
+    return _decimal(text, _COMMA, ".", "comma")
 
 
 def _with_point(text: str) -> float:
-    if not _POINT.fullmatch(_amount(text)):
-        raise ValueError(f"{text!r} is not a number with a decimal point")
-    return float(re.sub(rf"[,{_APART}]", "", _amount(text)))
+    return _decimal(text, _POINT, ",", "point")
+
+
+def _decimal(text: str, pattern: re.Pattern[str], thousands: str, name: str) -> float:
+    if not pattern.fullmatch(_amount(text)):
+        raise ValueError(f"{text!r} is not a number with a decimal {name}")
+    return float(re.sub(f"[{thousands}{_APART}]", "", _amount(text)).replace(",", "."))
 
 
 def _notation(texts: Sequence[str]) -> Reader | None:

@@ -88,7 +88,8 @@ def new_table(store: Store) -> Iterator[str]:
     Whoever writes the document about the catalogue says when that is. Where it went wrong before that, the new table is
     removed, and all of a catalogue that came to nothing; where it went well, the tables that were searched before are.
     """
-    name = name_unused_table(store)
+    numbers = [int(name.removeprefix("items-")) for name in store.tables() if re.fullmatch(r"items-\d+", name)]
+    name = f"items-{max(numbers, default=0) + 1}"
     replacing = manifest.exists(store)
     try:
         yield name
@@ -198,12 +199,6 @@ def build_index(items: Items, about: About, *, recall: float, exact_items: int =
 def syncing(store: Store, about: About) -> Callable[[], None]:
     """What is to be called after every commit."""
     return store.sync if about.durable else lambda: None
-
-
-def name_unused_table(store: Store) -> str:
-    """A name for a new table."""
-    numbers = [int(name.removeprefix("items-")) for name in store.tables() if re.fullmatch(r"items-\d+", name)]
-    return f"items-{max(numbers, default=0) + 1}"
 
 
 def checkpoint_sum(run: Path | None, runtime: str) -> str | None:

@@ -6,7 +6,6 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from itertools import islice
 from pathlib import Path
 from typing import Protocol
 
@@ -85,17 +84,14 @@ class Here:
         self, pool: ThreadPoolExecutor, images: Iterator[Image], ahead: int
     ) -> Iterator[tuple[Looked, torch.Tensor | None]]:
         """Every file, in order; at most `ahead` are decoded before they are needed."""
-
-        def begin(number: int) -> Iterator[Future[tuple[Looked, torch.Tensor | None]]]:
-            for image in islice(images, number):
-                yield pool.submit(_look, image, self._model().preprocess)
-
-        running = deque(begin(ahead))
+        running: deque[Future[tuple[Looked, torch.Tensor | None]]] = deque()
         try:
+            for image in images:
+                running.append(pool.submit(_look, image, self._model().preprocess))
+                if len(running) == ahead:
+                    yield running.popleft().result()
             while running:
-                done = running.popleft().result()
-                running.extend(begin(1))
-                yield done
+                yield running.popleft().result()
         finally:
             for each in running:
                 each.cancel()

@@ -14,6 +14,7 @@ import numpy as np
 
 from itma.data.images import Source
 from itma.errors import DataError
+from itma.io import file_sum
 from itma.retrieval.stores.base import OWN, arrow, embedding_column
 from itma.retrieval.stores.conditions import SHOWN, kind_of
 from itma.retrieval.values import is_missing
@@ -84,6 +85,12 @@ class FileState:
     def of_row(cls, row: Mapping[str, Any]) -> "FileState":
         """That of a row of a store."""
         return cls(row["_sum"], row["_size"], row["_modified"])
+
+    @classmethod
+    def of_path(cls, path: Path) -> "FileState":
+        """That of a file, which is read."""
+        status = path.stat()
+        return cls(file_sum(path), status.st_size, status.st_mtime_ns)
 
 
 NO_FILE = FileState()

@@ -6,14 +6,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from itma.data.images import Source
 from itma.errors import DataError, ItemExistsError
-from itma.io import file_sum
 from itma.models.embedder import Embedder
 from itma.retrieval.filters import Filter
 from itma.retrieval.ingest.embedding import embed
 from itma.retrieval.ingest.image_names import ImageNames
 from itma.retrieval.ingest.rows import (
+    NO_FILE,
     FileState,
     Item,
     Row,
@@ -163,29 +162,22 @@ def _new_columns(table: Items, items: Sequence[Item]) -> "list[pa.Field]":
 
 
 def _rows(about: About, items: Sequence[Item], model: Callable[[], Embedder], names: ImageNames) -> list[Row]:
-    rows: dict[str, Row] = {}
-    imaged: list[tuple[Item, Source]] = []
+    sources = {item.id: item.image for item in items if item.embedding is None and item.image is not None}
+    ids, embedded = list(sources), dict[str, tuple[np.ndarray, bytes | None]]()
+    ready = {}
     for item in items:
         if item.embedding is not None:
-            (embedding,) = unit(np.asarray(item.embedding)[None], about.dim, f"the item {item.id[:60]!r}")
-            named = names.name(item.image) if isinstance(item.image, str | Path) else None
-            rows[item.id] = Row(item.id, embedding, named, fields=item.fields)
-        elif item.image is not None:
-            imaged.append((item, item.image))
-        else:
+            (ready[item.id],) = unit(np.asarray(item.embedding)[None], about.dim, f"the item {item.id[:60]!r}")
+        elif item.image is None:
             raise DataError(f"the item {item.id[:60]!r} has neither an image nor an embedding; give one of them")
-    for first in range(0, len(imaged), _BATCH):
-        part = imaged[first : first + _BATCH]
-        pixels = [model().preprocess.read(image) for _, image in part]
-        made = embed(model(), pixels, about.tokens is not None)
-        for (item, _), (embedding, maps) in zip(part, made, strict=True):
-            rows[item.id] = _row(item, embedding, maps, names)
-    return [rows[item.id] for item in items]
-
-
-def _row(item: Item, embedding: np.ndarray, tokens: bytes | None, names: ImageNames) -> Row:
-    if not isinstance(item.image, str | Path):
-        return Row(item.id, embedding, fields=item.fields, tokens=tokens)
-    path, status = Path(item.image), Path(item.image).stat()
-    file = FileState(file_sum(path), status.st_size, status.st_mtime_ns)
-    return Row(item.id, embedding, names.name(path), file, item.fields, tokens)
+    for first in range(0, len(ids), _BATCH):
+        part = ids[first : first + _BATCH]
+        pixels = [model().preprocess.read(sources[name]) for name in part]
+        embedded |= zip(part, embed(model(), pixels, about.tokens is not None), strict=True)
+    rows = []
+    for item in items:
+        embedding, maps = embedded[item.id] if item.id in embedded else (ready[item.id], None)
+        path = Path(item.image) if isinstance(item.image, str | Path) else None
+        file = FileState.of_path(path) if path is not None and item.id in embedded else NO_FILE
+        rows.append(Row(item.id, embedding, None if path is None else names.name(path), file, item.fields, maps))
+    return rows

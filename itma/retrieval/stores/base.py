@@ -18,6 +18,7 @@ The columns of a table of items:
 | all others | | metadata, see `KINDS` |
 """
 
+import importlib
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
@@ -27,7 +28,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from itma.errors import CatalogueError, DataError, MissingPackageError
+from itma.errors import CatalogueError, DataError, ItmaError, MissingPackageError
 from itma.retrieval.filters import Filter
 from itma.retrieval.sums import Verification
 
@@ -244,17 +245,21 @@ def engine_error(address: str, reason: str) -> CatalogueError:
     )
 
 
-def arrow() -> Any:
-    """The package pyarrow, loaded when it is first needed.
+def load_package(name: str, error: ItmaError) -> Any:
+    """A package, loaded when it is first needed; the error says what it is for and how it is installed.
 
     Raises:
-        MissingPackageError: it is not installed.
+        ItmaError: this one, where it is not installed.
     """
     try:
-        import pyarrow
-    except ImportError as error:
-        raise MissingPackageError("a catalogue", "pylance") from error
-    return pyarrow
+        return importlib.import_module(name)
+    except ImportError as missing:
+        raise error from missing
+
+
+def arrow() -> Any:
+    """The package pyarrow; errors as for `load_package`."""
+    return load_package("pyarrow", MissingPackageError("a catalogue", "pylance"))
 
 
 def schema_of(

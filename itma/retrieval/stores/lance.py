@@ -36,6 +36,7 @@ from itma.retrieval.stores.base import (
     damage_error,
     embeddings_of,
     engine_error,
+    load_package,
     read_embeddings,
 )
 from itma.retrieval.sums import Verification
@@ -241,12 +242,7 @@ class LanceStore:
 
 
 def _lance() -> Any:
-    """The package lance, loaded when it is first needed."""
-    try:
-        import lance
-    except ImportError as error:
-        raise MissingPackageError("a catalogue", "pylance") from error
-    return lance
+    return load_package("lance", MissingPackageError("a catalogue", "pylance"))
 
 
 def _store_error(error: Exception, address: str) -> Exception:
@@ -270,7 +266,7 @@ class LanceItems:
         self._name = str(table.uri).rstrip("/").rpartition("/")[2]
         self.schema: pa.Schema = table.schema
         """See `Items.schema`."""
-        self._counted: tuple[int, dict[Filter, int]] = (-1, {})
+        self._counts: dict[tuple[int, Filter], int] = {}
         self._recent: tuple[int, dict[str, dict[str, Any]]] = (-1, {})
 
     @property
@@ -381,12 +377,11 @@ class LanceItems:
 
     def _matching(self, where: Filter) -> int:
         """How many items match, counted once a version."""
-        if self._counted[0] != self.version:
-            self._counted = (self.version, {})
-        counts = self._counted[1]
-        if where not in counts:
-            counts[where] = self.count(where)
-        return counts[where]
+        key = self.version, where
+        if key not in self._counts:
+            self._counts = {**{each: count for each, count in self._counts.items() if each[0] == self.version}, key: 0}
+            self._counts[key] = self.count(where)
+        return self._counts[key]
 
     def _nearest(self, query: np.ndarray, k: int, where: Filter | None, effort: Effort | None) -> list[dict[str, Any]]:
         options: dict[str, Any] = {"column": "embedding", "q": query, "k": k, "metric": "dot"}

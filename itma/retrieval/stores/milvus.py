@@ -47,6 +47,7 @@ from itma.retrieval.stores.base import (
     check_mark,
     damage_error,
     engine_error,
+    load_package,
 )
 from itma.retrieval.stores.milvus_format import MOST_BYTES, from_plain, key_of, pack, to_expression, to_plain, unpack
 from itma.retrieval.sums import Verification
@@ -105,11 +106,7 @@ class MilvusStore:
                 f"{address!r} names no catalogue on a Milvus server; write milvus://HOST:PORT/NAME, with letters, "
                 "digits and single underscores in the name"
             )
-        try:
-            import pymilvus
-        except ImportError as error:
-            raise MissingExtraError("a catalogue on a Milvus server", "milvus") from error
-        self.package: Any = pymilvus
+        self.package = load_package("pymilvus", MissingExtraError("a catalogue on a Milvus server", "milvus"))
         self.address, self.name = address.rstrip("/"), match[4]
         self._server, self._database = f"{match[1]}:{match[2] or 19530}", match[3] or ""
         self._client: Any = None
