@@ -47,7 +47,7 @@ from itma.models.towers import FIRST, Towers, holds_towers, read_towers
 from itma.records import Hits, Report
 from itma.registry import needs, require
 from itma.retrieval.catalogue import Catalogue
-from itma.retrieval.request import IndexOptions, SearchRequest, takes, value_of
+from itma.retrieval.request import IndexOptions, SearchRequest, takes
 from itma.training.config import TrainConfig
 from itma.training.presets import OVER_TOWERS, preset_for, preset_named, with_composer
 from itma.training.run import (
@@ -975,4 +975,4 @@ def search(
     """
     torch_device = device_for(runtime or "torch", device)
     opened = Catalogue.open(catalogue, run, version=version, runtime=runtime, device=torch_device)
-    return value_of(opened.answer([request])[0])
+    return opened.search(request=request)

@@ -67,7 +67,8 @@ def test_a_field_of_an_indexing_is_the_same_everywhere(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("function", "name"), [(api.index, "options"), (Catalogue.build, "options"), (api.search, "request")]
+    ("function", "name"),
+    [(api.index, "options"), (Catalogue.build, "options"), (api.search, "request"), (Catalogue.search, "request")],
 )
 def test_a_value_whose_fields_can_be_given_one_by_one_may_be_left_out(function: Any, name: str) -> None:
     assert inspect.signature(function).parameters[name].default is None
@@ -99,6 +100,14 @@ def test_a_setting_of_a_server_is_the_same_on_the_command_line(field: Field[Any]
     assert (field.name in given) != (field.name in NOT_ON_THE_COMMAND_LINE)
     if field.name in given and field.name != "catalogue":
         assert given[field.name] == field.default
+
+
+def test_the_first_fields_of_a_search_are_taken_by_position_too() -> None:
+    assert list(inspect.signature(Catalogue.search).parameters)[:4] == ["self", "image", "text", "k"]
+    with pytest.raises(TypeError, match="too many positional"):
+        Catalogue.search(None, "a.png", "in red", 3, 4)
+    with pytest.raises(TypeError, match="multiple values for argument 'k'"):
+        Catalogue.search(None, "a.png", "in red", 3, k=4)
 
 
 def settings_of(group: Any, prefix: str = "") -> Iterator[str]:

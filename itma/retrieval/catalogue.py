@@ -13,7 +13,6 @@ from typing import Any, TypeVar
 import numpy as np
 import torch
 
-from itma.data.images import Source
 from itma.errors import CatalogueError, ConfigError, DataError, ItmaError, UnanswerableError
 from itma.export.runtimes import open_model
 from itma.models.embedder import Embedder
@@ -386,50 +385,23 @@ class Catalogue:
 
     # -- searching ----------------------------------------------------------------------------------------------------
 
-    def search(
-        self,
-        image: Source | None = None,
-        text: str | None = None,
-        k: int = 10,
-        *,
-        id: str | None = None,
-        embedding: np.ndarray | None = None,
-        where: Where | None = None,
-        exclude: Sequence[str] = (),
-        fields: Sequence[str] = (),
-        distinct: str | float | None = None,
-        unlike: Sequence[str] = (),
-        emphasis: float = 0.0,
-        earlier: Sequence[str] = (),
-        keep_same: bool = False,
-    ) -> Hits:
-        """The k items that fit a reference, a feedback, or both; best first.
+    @takes(SearchRequest, "request", by_position=3)
+    def search(self, *, request: SearchRequest) -> Hits:
+        """The k items that fit a reference, a feedback, or both; best first: `search("dress.jpg", "in red", 5)`.
 
         An item that is itself the reference (by its id, its path, or by what it shows) is left out. An empty
         sentence counts as none. Words that training never saw are read as the nearest known ones, or ignored, as the
-        model has it; the log says which.
+        model has it; the log says which. What was said `earlier` in a conversation is read well by a model that was
+        trained on conversations, see `itma.models.text_encoders.base.TextEncoderConfig.earlier`.
 
         Args:
-            image: the reference: a path, the bytes of a file, a Pillow image, or an array.
-            text: the feedback.
-            k: how many.
-            id: an item of the catalogue as the reference, in the place of `image`.
-            embedding: (dim,) a ready-made query, in the place of all of them.
-            where: which items may be found, see `itma.retrieval.filters.Where`; k are found wherever k match.
-            exclude: ids that are left out.
-            fields: columns of metadata that the hits show; `"*"` stands for all.
-            distinct: a column: one hit for each of its values; or a cosine, e.g. 0.99: no two hits that are nearer to
-                each other than that.
-            unlike: ids of items that the hits are to be less like; none of them is a hit.
-            emphasis: from −1, the reference alone, over 0, as the model joins the two, to 1, the feedback alone.
-            earlier: what was said before in a conversation, first to last, if that is still to count now that one of
-                its hits is the reference. A model reads it well that was trained on conversations, see
-                `itma.models.text_encoders.base.TextEncoderConfig.earlier`.
-            keep_same: keep items that show the same image as the reference, which are left out otherwise.
+            request: see `SearchRequest`, whose fields can be given one by one in its place, the image, the text and k
+                by position.
 
         Returns:
-            At most k hits; fewer where fewer match. Equal scores stand in the order of ids. `notes` says what is to be
-            known of them: which items were left out as the reference itself, why nothing was found.
+            At most k hits; fewer where fewer match: k are found wherever k match the condition, see
+            `itma.retrieval.filters.Where`. Equal scores stand in the order of ids. `notes` says what is to be known of
+            them: which items were left out as the reference itself, why nothing was found.
 
         Raises:
             DataError: neither an image nor a sentence is given, or the embedding makes no sense.
@@ -440,21 +412,6 @@ class Catalogue:
             UnanswerableError: the catalogue has no model, or the item no image.
             ConfigError: k is below 1, or the emphasis beyond its range.
         """
-        request = SearchRequest(
-            image,
-            text,
-            k,
-            id=id,
-            embedding=embedding,
-            where=where,
-            exclude=exclude,
-            fields=fields,
-            distinct=distinct,
-            unlike=unlike,
-            emphasis=emphasis,
-            earlier=earlier,
-            keep_same=keep_same,
-        )
         return value_of(self.answer([request])[0])
 
     def answer(self, requests: Iterable[SearchRequest]) -> list[Hits | Exception]:

@@ -208,32 +208,36 @@ class IndexOptions:
             )
 
 
-def takes(shape: type, name: str = "options") -> Callable[[Callable[..., Answer]], Callable[..., Answer]]:
+def takes(
+    shape: type, name: str = "options", *, by_position: int = 0
+) -> Callable[[Callable[..., Answer]], Callable[..., Answer]]:
     """Let a function with a keyword `name`, one value of `shape`, also take that value's fields one by one.
 
-    The function's signature shows them, and a name that is none of them is a `TypeError`.
+    The function's signature shows them, the first of them `by_position`; a name that is none of them is a `TypeError`.
     """
 
     def wrap(function: Callable[..., Answer]) -> Callable[..., Answer]:
         own, choices = signature(function), options_of(shape)
+        kinds = [Parameter.POSITIONAL_OR_KEYWORD] * by_position + [Parameter.KEYWORD_ONLY] * len(choices)
+        added = [
+            Parameter(each.name, kind, default=each.default, annotation=each.type)
+            for each, kind in zip(choices.values(), kinds, strict=False)
+        ]
+        may_lack = own.parameters[name].replace(default=None, annotation=f"{shape.__name__} | None")
+        parameters = [*(own.parameters | {name: may_lack}).values(), *added]
+        whole = own.replace(parameters=sorted(parameters, key=lambda each: each.kind))
 
         @wraps(function)
         def call(*given: Any, **named: Any) -> Answer:
-            single = {each: named.pop(each) for each in choices if each in named}
-            if named.get(name) is not None and single:
+            arguments = whole.bind_partial(*given, **named).arguments
+            single = {each: arguments.pop(each) for each in choices if each in arguments}
+            if arguments.get(name) is not None and single:
                 raise ConfigError(f"give {name}={shape.__name__}(...) or {', '.join(single)}, not both")
-            if named.get(name) is None:
-                named[name] = shape(**single)
-            return function(*given, **named)
+            if arguments.get(name) is None:
+                arguments[name] = shape(**single)
+            return function(**arguments)
 
-        added = [
-            Parameter(each.name, Parameter.KEYWORD_ONLY, default=each.default, annotation=each.type)
-            for each in choices.values()
-        ]
-        taken = own.parameters | {
-            name: own.parameters[name].replace(default=None, annotation=f"{shape.__name__} | None")
-        }
-        call.__signature__ = own.replace(parameters=[*taken.values(), *added])  # type: ignore[attr-defined]
+        call.__signature__ = whole  # type: ignore[attr-defined]
         return call
 
     return wrap
