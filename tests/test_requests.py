@@ -96,7 +96,8 @@ NOT_ON_THE_COMMAND_LINE = {
 
 @pytest.mark.parametrize("field", fields(ServeConfig), ids=lambda field: field.name)
 def test_a_setting_of_a_server_is_the_same_on_the_command_line(field: Field[Any]) -> None:
-    given = cli.commands["serve"].make_context("serve", ["catalogue"]).params
+    whole = cli.make_context("itma", ["serve"])
+    given = cli.commands["serve"].make_context("serve", ["catalogue"], parent=whole).params
     assert (field.name in given) != (field.name in NOT_ON_THE_COMMAND_LINE)
     if field.name in given and field.name != "catalogue":
         assert given[field.name] == field.default
