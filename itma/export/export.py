@@ -9,6 +9,7 @@ import random
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from torch import nn
 from itma import __version__
 from itma.data.tokenizer import Tokens
 from itma.errors import RunError, StorageError
-from itma.export.folder import IMAGE, MAPS, QUERY, TOKENIZER, WORDS, Description, Graph, Reading, missing_extra_error
+from itma.export.folder import IMAGE, MAPS, QUERY, TOKENIZER, WORDS, Description, Graph, Reading, require_packages
 from itma.export.runtime import OnnxRetriever, by_level
 from itma.io import new_folder
 from itma.models.embedder import unit
@@ -63,12 +64,7 @@ def export(
         RunError: a graph cannot be made, or answers otherwise than torch; the message says by how much.
         StorageError: the folder exists, or cannot be written to.
     """
-    try:
-        import onnx
-        import onnxruntime  # noqa: F401
-        import onnxscript  # noqa: F401
-    except ImportError as error:
-        raise missing_extra_error() from error
+    require_packages("onnx", "onnxruntime", "onnxscript")
     if model.by_turn:
         raise RunError(
             f"the model {model.name!r} follows conversations by the tracker {model.config.tracker!r}, which no graph "
@@ -104,7 +100,7 @@ def export(
             graphs=tuple(graphs),
             opset=OPSET,
             difference=0.0,
-            made_with={"itma": __version__, "torch": torch.__version__, "onnx": onnx.__version__},
+            made_with={"itma": __version__, "torch": torch.__version__, "onnx": version("onnx")},
             made_from=dict(made_from or {}),
         )
         description.write(draft)

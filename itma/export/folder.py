@@ -10,6 +10,7 @@
 <checkpoint>/onnx-int8/     the same, and loss.json: what was lost
 """
 
+import importlib
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -108,6 +109,14 @@ def read(folder: Path) -> Description:
 _AGAIN = "write it again (itma export RUN, or itma quantise RUN IMAGES for int8)"
 
 
-def missing_extra_error() -> MissingExtraError:
-    """What is raised where the packages of the extra are not installed."""
-    return MissingExtraError("ONNX", "onnx")
+def require_packages(*names: str) -> None:
+    """Import packages of the extra.
+
+    Raises:
+        MissingExtraError: one is not installed.
+    """
+    try:
+        for name in names:
+            importlib.import_module(name)
+    except ImportError as error:
+        raise MissingExtraError("ONNX", "onnx") from error

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from itma.export.folder import MAPS, QUERY, TOKENIZER, Description, Graph, missing_extra_error
+from itma.export.folder import MAPS, QUERY, TOKENIZER, Description, Graph, require_packages
 from itma.export.runtime import OnnxRetriever, by_level
 from itma.io import file_sum
 from itma.progress import bar
@@ -44,10 +44,9 @@ def quantise(
         MissingExtraError: the packages for ONNX are not installed.
         StorageError: the folder cannot be written to.
     """
-    try:
-        from onnx import load
-    except ImportError as error:
-        raise missing_extra_error() from error
+    require_packages("onnx")
+    from onnx import load
+
     full = source.description
     convolving = [
         name for name in full.graphs if any(node.op_type == "Conv" for node in load(source.folder / name).graph.node)

@@ -9,7 +9,7 @@ import torch
 
 from itma.data.tokenizer import Tokenizer, Tokens
 from itma.errors import DataError, RunError
-from itma.export.folder import IMAGE, MAPS, QUERY, TOKENIZER, WORDS, Description, missing_extra_error, read
+from itma.export.folder import IMAGE, MAPS, QUERY, TOKENIZER, WORDS, Description, read, require_packages
 from itma.models.checkpoint import WEIGHTS
 from itma.models.embedder import Embedder
 
@@ -31,10 +31,7 @@ class OnnxRetriever(Embedder):
     """
 
     def __init__(self, folder: str | Path) -> None:
-        try:
-            import onnxruntime  # noqa: F401
-        except ImportError as error:
-            raise missing_extra_error() from error
+        require_packages("onnxruntime")
         self.folder = Path(folder)
         self.description: Description = read(self.folder)
         self.name, self.preprocess = self.description.name, self.description.preprocess

@@ -291,10 +291,9 @@ def _batches(
     truths = torch.from_numpy(np.stack(columns, axis=1).astype(np.int64))
 
     def load(step: int) -> tuple[list[Batch], list[torch.Tensor]]:
-        rows = plan.rows(step)
         batches, labels = [], []
         random = np.random.Generator(np.random.PCG64(hash_seed(config.seed, step, "samples")))
-        samples = triplets.draw_samples(rows, random)
+        samples = triplets.draw_samples(plan.rows(step), random)
         for first in range(0, config.batch, size):
             begin = first + world.rank * share
             own = samples.part(begin, begin + share)

@@ -292,28 +292,28 @@ class LiteEncoder(HubImageEncoder):
             raise ConfigError(f"frozen levels: {frozen}: expected a stage from 0 (none) to {efficientnet_lite.STAGES}")
         if frozen == 0:
             return [images]
-        x, maps = self.network.stem(images), []
-        for number, stage in enumerate(self.network.stages[: min(frozen, self.depth)], start=1):
-            x = stage(x)
-            if number in self.levels or number == frozen:
-                maps.append(x)
-        return maps
+        return self._maps(self.network.stem(images), 0, frozen)
 
     def finish(self, begun: Sequence[torch.Tensor], frozen: int) -> list[torch.Tensor]:
         """See `ImageEncoder`."""
         maps, x = list(begun[: sum(level <= frozen for level in self.levels)]), begun[-1]
         if frozen == 0:
             x = self.network.stem(x)
-        for number, stage in enumerate(self.network.stages[frozen:], start=frozen + 1):
-            x = stage(x)
-            if number in self.levels:
-                maps.append(x)
-        return maps
+        return maps + self._maps(x, frozen)
 
     def forward(self, images: torch.Tensor) -> list[torch.Tensor]:
         """See `ImageEncoder`."""
         maps = self.network(images)
         return [maps[level - 1] for level in self.levels]
+
+    def _maps(self, x: torch.Tensor, first: int, last: int | None = None) -> list[torch.Tensor]:
+        """The maps of the levels after `first`, up to `last`, and that of `last` itself; None: to the end."""
+        maps = []
+        for number, stage in enumerate(self.network.stages[first:last], start=first + 1):
+            x = stage(x)
+            if number in self.levels or number == last:
+                maps.append(x)
+        return maps
 
 
 class ClipImageEncoder(HubImageEncoder):
