@@ -27,19 +27,13 @@ UNTRAINED, FIRST = "sum", "combiner"
 CLIP_MEAN, CLIP_STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
 _HALF = (0.5, 0.5, 0.5)
 _OTHERS = {
-    **dict.fromkeys(
-        ("clip_vision_model", "siglip_vision_model"),
-        "an image network alone, which cannot read sentences; give the folder of the whole model, or train with it as "
-        "the image encoder: itma train … --set model.image_encoder.name=FOLDER",
-    ),
-    **dict.fromkeys(
-        ("clip_text_model", "siglip_text_model"),
-        "a text network alone, which cannot see images; give the folder of the whole model",
-    ),
+    "vision_model": "an image network alone, which cannot read sentences; give the folder of the whole model, or train "
+    "with it as the image encoder: itma train … --set model.image_encoder.name=FOLDER",
+    "text_model": "a text network alone, which cannot see images; give the folder of the whole model",
     "siglip2": "a SigLIP 2 of variable image size (NaFlex), which is not supported; the SigLIP 2 of a fixed size is, "
     "e.g. google/siglip2-base-patch16-224",
 }
-"""Kind of a network that is no whole model → what it is, and the way out."""
+"""Kind of a network, without the name of CLIP or SigLIP before it → what it is that is no whole model."""
 
 
 @dataclass(frozen=True)
@@ -103,11 +97,11 @@ def read_towers(folder: Path) -> Towers:
     config: Any = pretrained.open_config(str(folder), "model")
     kind = config.model_type
     if kind not in (CLIP, SIGLIP):
-        what = (
-            f"a network of the kind {kind!r}, which is neither CLIP nor SigLIP nor a run of itma; it can be a part of a"
+        what = _OTHERS.get(kind.removeprefix("siglip_").removeprefix("clip_")) or (
+            f"a network of the kind {kind!r}, which is neither CLIP nor SigLIP nor a run of itma; it can be a part of "
+            "a model that is trained: --set model.image_encoder.name=FOLDER or --set model.text_encoder.name=FOLDER"
         )
-        what += " model that is trained: --set model.image_encoder.name=FOLDER or --set model.text_encoder.name=FOLDER"
-        raise RunError(f"{str(folder)!r} holds {_OTHERS.get(kind, what)}")
+        raise RunError(f"{str(folder)!r} holds {what}")
     towers_sum(folder)  # no weights: said here, with the file's name
     vision, text = config.vision_config, config.text_config
     if kind == CLIP:
