@@ -1,9 +1,9 @@
 """ONNX graphs answer as torch does, for any batch; int8 nearly so; and a catalogue is searched with either."""
 
-import builtins
 import importlib
 import json
 import shutil
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -404,14 +404,8 @@ def test_an_unknown_runtime_lists_the_known_ones(checkpoint: Path) -> None:
 def test_a_missing_extra_is_named_with_its_install_line(
     checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    truth = builtins.__import__
-
-    def without(name: str, *args: Any, **named: Any) -> Any:
-        if name.partition(".")[0] in ("onnx", "onnxruntime", "onnxscript"):
-            raise ModuleNotFoundError(f"No module named {name!r}")
-        return truth(name, *args, **named)
-
-    monkeypatch.setattr(builtins, "__import__", without)
+    for name in ("onnx", "onnxruntime", "onnxscript"):
+        monkeypatch.setitem(sys.modules, name, None)
     model = open_model(checkpoint)
     assert isinstance(model, Retriever)
     for use in (lambda: open_model(checkpoint, runtime="onnx"), lambda: export(model, tmp_path / "export")):
