@@ -543,7 +543,7 @@ def test_what_cannot_calibrate_is_refused(checkpoint: Path, walked: Path, tmp_pa
     for arguments, named, error, message in (
         ((checkpoint, tmp_path / "photos"), {}, DataError, "1 of 1 images could be read; at least 2"),
         ((checkpoint, images), {"samples": 0}, ConfigError, "samples=0 must be at least 1"),
-        ((walked / "run", images), {"text": tmp_path / "none.txt"}, DataError, "none.txt' cannot be read"),
+        ((walked / "run", images), {"text": tmp_path / "none.txt"}, DataError, "none.txt' does not exist"),
         ((walked / "run", images), {"text": tmp_path / "blank.txt"}, DataError, "there is no sentence in"),
     ):
         with pytest.raises(error, match=message):
