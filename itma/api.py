@@ -46,7 +46,6 @@ from itma.models.shipped import is_shipped, locate
 from itma.models.towers import FIRST, Towers, holds_towers, read_towers
 from itma.records import Hits, Report
 from itma.registry import needs, require
-from itma.retrieval.catalogue import Catalogue
 from itma.retrieval.request import IndexOptions, SearchRequest, takes
 from itma.training.config import TrainConfig
 from itma.training.presets import OVER_TOWERS, preset_for, preset_named, with_composer
@@ -61,8 +60,9 @@ from itma.training.run import (
     write_settings,
 )
 
-if TYPE_CHECKING:  # what one verb alone needs is imported in it: a search waits for no training code
+if TYPE_CHECKING:  # what one verb alone needs is imported in it: a search waits for no training code, nor the reverse
     from itma.evaluation.evaluate import Evaluation
+    from itma.retrieval.catalogue import Catalogue
     from itma.training.loop import Look, Measures
 
 log = logging.getLogger(__name__)
@@ -928,7 +928,7 @@ def index(
     options: IndexOptions,
     device: str = "auto",
     progress: bool = False,
-) -> Catalogue:
+) -> "Catalogue":
     """Embed all images of a folder or a table, so that they can be searched; a catalogue that exists is updated.
 
     Args:
@@ -943,6 +943,8 @@ def index(
     Returns:
         The catalogue; `outcome` says what was new, and `skipped` names the images that could not be read.
     """
+    from itma.retrieval.catalogue import Catalogue
+
     torch_device = device_for(options.runtime or "torch", device)
     check_path(source, "a folder of images, or of a table")
     return Catalogue.build(
@@ -973,6 +975,8 @@ def search(
     Raises:
         CatalogueError, ImageError, FeedbackError, DataError: see `Catalogue.open` and `Catalogue.search`.
     """
+    from itma.retrieval.catalogue import Catalogue
+
     torch_device = device_for(runtime or "torch", device)
     opened = Catalogue.open(catalogue, run, version=version, runtime=runtime, device=torch_device)
     return opened.search(request=request)

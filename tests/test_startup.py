@@ -70,6 +70,14 @@ def test_a_search_imports_neither_training_nor_networks_that_it_does_not_use(cat
     assert not modules & (FOREIGN | OWN)
 
 
+def test_what_a_training_imports_searches_in_no_catalogue() -> None:
+    program = "import sys, itma.api, itma.training.loop, itma.explanations.explaining; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    modules = set(done.stdout.split())
+    assert "itma.training.loop" in modules
+    assert not modules & {"lance", "itma.retrieval.catalogue", "itma.retrieval.ingest", "itma.retrieval.stores.lance"}
+
+
 @pytest.mark.parametrize("words", [["--help"], ["search", "--help"], ["catalogue", "--help"], ["serve", "--help"]])
 def test_help_imports_nothing_that_computes(words: list[str]) -> None:
     assert not loaded(*words) & (FOREIGN | OWN | {"torch", "numpy", "PIL", "pyarrow", "lance", "tokenizers"})

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -37,10 +37,11 @@ from itma.models.feedback import readable
 from itma.models.hub_names import hub_name
 from itma.models.retriever import Retriever
 from itma.records import STEPS, Fill
-from itma.retrieval.catalogue import Catalogue
-from itma.retrieval.exact import DECIMALS
-from itma.retrieval.ingest.rows import Item
-from itma.retrieval.snapshot import Snapshot
+
+if TYPE_CHECKING:  # a training explains queries of a test, without any catalogue
+    from itma.retrieval.catalogue import Catalogue
+    from itma.retrieval.ingest.rows import Item
+    from itma.retrieval.snapshot import Snapshot
 
 log = logging.getLogger(__name__)
 
@@ -55,7 +56,7 @@ USUAL = ("attention", "words", "regions", "target")
 
 
 def explain(
-    catalogue_or_model: Catalogue | Retriever | str | Path,
+    catalogue_or_model: "Catalogue | Retriever | str | Path",
     image: Source | None = None,
     text: str | None = None,
     *,
@@ -104,15 +105,17 @@ def explain(
 
 
 def open_either(
-    catalogue_or_model: Catalogue | Retriever | str | Path,
+    catalogue_or_model: "Catalogue | Retriever | str | Path",
     run: str | Path | None = None,
     device: torch.device | None = None,
-) -> Catalogue | Retriever:
+) -> "Catalogue | Retriever":
     """The catalogue or the model at a path or an address.
 
     Raises:
         CatalogueError, RunError: there is neither, or what is there cannot be opened.
     """
+    from itma.retrieval.catalogue import Catalogue
+
     if isinstance(catalogue_or_model, Catalogue | Retriever):
         return catalogue_or_model
     check_path(catalogue_or_model, "a catalogue or a run")
@@ -132,7 +135,7 @@ def open_either(
 
 
 def case_of(
-    catalogue_or_model: Catalogue | Snapshot | Retriever,
+    catalogue_or_model: "Catalogue | Snapshot | Retriever",
     image: Source | None = None,
     text: str | None = None,
     *,
@@ -144,6 +147,9 @@ def case_of(
 
     With `target_is_item`, a text that is no item's id is never taken for the path of a file.
     """
+    from itma.retrieval.catalogue import Catalogue
+    from itma.retrieval.snapshot import Snapshot
+
     if isinstance(catalogue_or_model, Catalogue):
         catalogue_or_model.refresh()
         catalogue_or_model = catalogue_or_model.snapshot
@@ -201,6 +207,8 @@ def case_in(model: Retriever, evaluation: Evaluation, index: int) -> Case:
         evaluation: the result.
         index: which query, by its index in `evaluation.rows`.
     """
+    from itma.retrieval.exact import DECIMALS
+
     triplets, row = evaluation.triplets, int(evaluation.rows[index])
     target, reference = int(triplets.targets[row]), int(triplets.references[row])
     others = evaluation.others(index)
@@ -325,7 +333,7 @@ def retriever_of(model: Embedder) -> Retriever:
     )
 
 
-def _find_item(catalogue: Snapshot, target: str, *, or_file: bool) -> Item | None:
+def _find_item(catalogue: "Snapshot", target: str, *, or_file: bool) -> "Item | None":
     """The item that is asked about; None: the text is the path of an image's file, where that may be."""
     try:
         return catalogue.get(target)
@@ -340,7 +348,7 @@ def _find_item(catalogue: Snapshot, target: str, *, or_file: bool) -> Item | Non
         ) from error
 
 
-def _item_pixels(catalogue: Snapshot, model: Retriever, id: str) -> torch.Tensor:
+def _item_pixels(catalogue: "Snapshot", model: Retriever, id: str) -> torch.Tensor:
     image = catalogue.get(id).image
     if image is None:
         raise ExplanationError(f"the item {id!r} has no image that could be looked at; give an image")
