@@ -225,7 +225,7 @@ def test_a_write_that_breaks_off_is_seen_as_a_change_and_the_same_call_does_the_
     items.insert(table(["a"], unit(1)))
     reader = store.open("items-1")
     monkeypatch.setattr(milvus, "_MESSAGE_BYTES", 1)  # each row is a request of its own
-    client, upsert, names = store.client(), store.client().upsert, ["b", "c", "d"]
+    client, upsert, names = store.client, store.client.upsert, ["b", "c", "d"]
     with monkeypatch.context() as patch:
         patch.setattr(client, "upsert", lambda *words, **more: upsert(*words, **more) and _break_off())
         with pytest.raises(KeyboardInterrupt):
@@ -261,7 +261,7 @@ def test_a_row_that_is_replaced_is_gone_from_the_server(store: MilvusStore, item
     items.insert(table(["a", "b"], unit(2)))
     items.upsert(table(["a"], unit(1, 1)))
     items.delete(["b"])
-    rows = store.client().query(items._collection, filter='key != ""', output_fields=["id"], consistency_level="Strong")
+    rows = store.client.query(items._collection, filter='key != ""', output_fields=["id"], consistency_level="Strong")
     assert [row["id"] for row in rows] == ["a"]
 
 
@@ -269,9 +269,9 @@ def test_after_a_change_a_reader_waits_for_it_once_and_then_for_nothing(
     store: MilvusStore, items: MilvusItems, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     items.insert(table(["a"], unit(1)))
-    reader, levels, query = store.open("items-1"), [], store.client().query
+    reader, levels, query = store.open("items-1"), [], store.client.query
     monkeypatch.setattr(
-        store.client(), "query", lambda *w, **more: levels.append(more["consistency_level"]) or query(*w, **more)
+        store.client, "query", lambda *w, **more: levels.append(more["consistency_level"]) or query(*w, **more)
     )
     assert [reader.count(), reader.count()] == [1, 1]
     items.insert(table(["b"], unit(1, 1)))

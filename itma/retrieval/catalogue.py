@@ -3,7 +3,7 @@
 import logging
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import replace
 from datetime import timedelta
 from functools import cache, partial
@@ -784,20 +784,17 @@ def _open(model: Model, device: torch.device | None, runtime: str, progress: boo
     return open_model(model, runtime=runtime, device=device, progress=progress)
 
 
-@contextmanager
 def _workers(
     options: IndexOptions, model: Model, device: torch.device | None, runtime: str, opened: Callable[[], Embedder]
-) -> Iterator[Workers]:
+) -> AbstractContextManager[Workers]:
     if options.engine == "local":
-        yield Here(opened)
-        return
+        return nullcontext(Here(opened))
     from itma.retrieval.distributed import RayWorkers
 
     if isinstance(model, Embedder):
         raise ConfigError("a model in memory cannot be sent to a Ray cluster; give the folder of its run")
     gpus = device is not None and device.type == "cuda"
-    with RayWorkers(partial(_open, locate(model).resolve(), device, runtime), options.address, gpus=gpus) as workers:
-        yield workers
+    return RayWorkers(partial(_open, locate(model).resolve(), device, runtime), options.address, gpus=gpus)
 
 
 def _refuse_existing(store: Store, *, replace: bool, update: bool) -> None:

@@ -149,8 +149,9 @@ _TOKEN = re.compile(
       | (?P<word>[^\W\d](?:\w|[^\x00-\x7f\s])*)
       | (?P<sign><=|>=|!=|<>|==|[=<>(),+-])
       | (?P<end>$)
+      | (?P<odd>.)
     )""",
-    re.VERBOSE,
+    re.VERBOSE | re.DOTALL,
 )
 _FLIPPED = {"<": ">", "<=": ">=", ">": "<", ">=": "<=", "=": "=", "!=": "!=", "<>": "!="}
 _WORDS = ("and", "or", "not", "in", "is", "null", "like", "between", "true", "false")
@@ -174,17 +175,15 @@ class _Reader:
         self._next, self._depth = 0, 0
         if not text.strip():
             raise FilterError("the condition is empty; write one, e.g. \"colour = 'red'\", or leave it out")
-        at = 0
-        while not self._tokens or self._tokens[-1].kind != "end":
-            match = _TOKEN.match(text, at)
-            if match is None:
-                at += len(text[at:]) - len(text[at:].lstrip())
-                opened = text[at] in "'\"`"
-                raise self._error(f"the quote {text[at]} is not closed" if opened else "this is not understood", at)
+        for match in _TOKEN.finditer(text):
             kind = str(match.lastgroup)
-            text_here = "=" if match[kind] == "==" else match[kind]  # as programs write it
-            self._tokens.append(_Token(kind, text_here, match.start(kind)))
-            at = match.end()
+            token = _Token(kind, "=" if match[kind] == "==" else match[kind], match.start(kind))  # as programs write it
+            if kind == "odd":
+                is_quote = token.text in "'\"`"
+                raise self._error(
+                    f"the quote {token.text} is not closed" if is_quote else "this is not understood", token.at
+                )
+            self._tokens.append(token)
 
     def whole(self) -> Condition:
         """The tree of the whole text."""

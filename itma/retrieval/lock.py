@@ -94,22 +94,15 @@ def _lock(folder: Path) -> Held:
 
 def _take(file: IO[str]) -> bool:
     try:
-        import fcntl
-    except ImportError:  # Windows
-        return _take_on_windows(file)
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        return False
-    return True
+        if os.name == "nt":
+            import msvcrt
 
+            file.seek(2**30)  # beyond what stands in the file, so that others can read who holds it
+            msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)  # type: ignore[attr-defined, unused-ignore]
+        else:
+            import fcntl
 
-def _take_on_windows(file: IO[str]) -> bool:
-    import msvcrt
-
-    file.seek(2**30)  # beyond what stands in the file, so that others can read who holds it
-    try:
-        msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)  # type: ignore[attr-defined, unused-ignore]
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
         return False
     return True

@@ -60,10 +60,8 @@ def make(
     with new_table(store) as name:
         about = About(
             table=name,
-            dim=dim_of(model),
-            **describe_model(model, run, store),
+            **describe_model(model, run, store, options.tokens),
             images=manifest.record_folder(listing.root.absolute(), store.address),
-            tokens=map_shapes_of(model) if options.tokens else None,
             durable=options.durable,
             complete=False,
             sources=(str(listing.source),),
@@ -211,27 +209,17 @@ def checkpoint_sum(run: Path | None, runtime: str) -> str | None:
         return None
 
 
-def describe_model(model: Embedder, run: Path | None, store: Store) -> dict[str, Any]:
+def describe_model(model: Embedder, run: Path | None, store: Store, tokens: bool = False) -> dict[str, Any]:
     """What a catalogue keeps of its model, as fields of `About`; without a run it was given in memory."""
+    blank = torch.zeros((1, 3, model.preprocess.height, model.preprocess.width), dtype=torch.uint8)
+    maps = model.feature_maps(blank)
+    shapes = tuple((int(c), int(h), int(w)) for _, c, h, w in (level.shape for level in maps))
     return {
+        "dim": int(model.embed_images_from(maps).shape[1]),
         "model": model.name,
         "fingerprint": model.fingerprint(),
         "runtime": model.runtime,
         "checkpoint": checkpoint_sum(run, model.runtime),
         "run": None if run is None else manifest.record_folder(run, store.address),
+        "tokens": MapShapes(shapes) if tokens else None,
     }
-
-
-def dim_of(model: Embedder) -> int:
-    """How many numbers the model's embeddings have."""
-    return int(model.embed_images(_blank(model)).shape[1])
-
-
-def map_shapes_of(model: Embedder) -> MapShapes:
-    """The shapes of one image's feature maps."""
-    maps = model.feature_maps(_blank(model))
-    return MapShapes(tuple((int(c), int(h), int(w)) for _, c, h, w in (level.shape for level in maps)))
-
-
-def _blank(model: Embedder) -> torch.Tensor:
-    return torch.zeros((1, 3, model.preprocess.height, model.preprocess.width), dtype=torch.uint8)

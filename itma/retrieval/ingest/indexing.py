@@ -4,7 +4,6 @@ import csv
 import io
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any
@@ -110,9 +109,9 @@ def index(
             entries = listing.entries()
             while chunk := list(islice(entries, _CHUNK)):
                 known = {} if begun_empty else _find_known(items, [entry.id for entry in chunk])
-                unchanged, rest = _sort_out(listing, chunk, known)
-                outcome.unchanged += unchanged
-                meter.update(unchanged)
+                rest = [entry for entry in chunk if not _is_unchanged(listing, entry, known.get(entry.id))]
+                outcome.unchanged += len(chunk) - len(rest)
+                meter.update(len(chunk) - len(rest))
                 for entry in rest:
                     if entry.problem:
                         outcome.skipped.append(Skipped(entry.id, f"{entry.row}: {entry.problem}"))
@@ -207,20 +206,15 @@ def _find_known(items: Items, ids: Sequence[str]) -> dict[str, Mapping[str, Any]
     return {to_shown(row["id"]): row for row in rows.to_pylist()}
 
 
-def _sort_out(
-    listing: Listing, entries: Sequence[Entry], known: Mapping[str, Mapping[str, Any]]
-) -> tuple[int, list[Entry]]:
-    """How many are as the store has them, going by size and time, and those that are to be looked into."""
-    rest = []
-    for entry in entries:
-        have = known.get(entry.id)
-        if have is not None and (have["_image"], have["_facts"]) == (_image(entry), facts_of(entry.fields)):
-            with suppress(OSError, ValueError):
-                status = listing.file(entry).stat()
-                if (status.st_size, status.st_mtime_ns) == (have["_size"], have["_modified"]):
-                    continue
-        rest.append(entry)
-    return len(entries) - len(rest), rest
+def _is_unchanged(listing: Listing, entry: Entry, have: Mapping[str, Any] | None) -> bool:
+    """Whether an entry is as the store has it, going by size and time."""
+    if have is None or (have["_image"], have["_facts"]) != (_image(entry), facts_of(entry.fields)):
+        return False
+    try:
+        status = listing.file(entry).stat()
+    except (OSError, ValueError):
+        return False
+    return (status.st_size, status.st_mtime_ns) == (have["_size"], have["_modified"])
 
 
 def _differs(entry: Entry, looked: Looked, have: Mapping[str, Any]) -> bool:

@@ -111,9 +111,7 @@ def reindex(
         new = replace(
             about,
             table=name,
-            dim=building.dim_of(model),
-            **building.describe_model(model, run, store),
-            tokens=building.map_shapes_of(model) if about.tokens else None,
+            **building.describe_model(model, run, store, about.tokens is not None),
             ann=None,
             complete=False,
         )
@@ -192,19 +190,18 @@ def import_embeddings(
         first = next(parts, None)
         if first is None:
             raise DataError(f"{what!r} holds no items; there is nothing to import")
-        named, missing = 0, list[str]()
+        named, missing, dim = 0, list[str](), first[0].embedding.shape[0]
         about = About(
             table=name,
-            dim=first[0].embedding.shape[0],
-            **({} if model is None else building.describe_model(model, run, store)),
+            **({"dim": dim} if model is None else building.describe_model(model, run, store)),
             images=None if folder is None else manifest.record_folder(Path(folder).absolute(), store.address),
             durable=durable,
             sources=(what,),
         )
-        if model is not None and building.dim_of(model) != about.dim:
+        if about.dim != dim:
             raise DataError(
-                f"{what!r} holds embeddings of {about.dim} numbers, but the model {model.name!r} makes "
-                f"{building.dim_of(model)}; give the model that made them, or none"
+                f"{what!r} holds embeddings of {dim} numbers, but the model {about.model!r} makes {about.dim}; give "
+                "the model that made them, or none"
             )
         items = store.create(name, schema_of(about.dim, metadata))
         seen: set[str] = set()

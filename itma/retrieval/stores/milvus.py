@@ -31,6 +31,7 @@ import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from datetime import timedelta
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
@@ -109,7 +110,6 @@ class MilvusStore:
         self.package = load_package("pymilvus", MissingExtraError("a catalogue on a Milvus server", "milvus"))
         self.address, self.name = address.rstrip("/"), match[4]
         self._server, self._database = f"{match[1]}:{match[2] or 19530}", match[3] or ""
-        self._client: Any = None
 
     # -- documents ----------------------------------------------------------------------------------------------------
 
@@ -137,7 +137,7 @@ class MilvusStore:
             )
         collection, types = self._document(name), self.package.DataType
         if not self.call("has_collection", collection):
-            schema = self.client().create_schema(auto_id=False)
+            schema = self.client.create_schema(auto_id=False)
             schema.add_field("key", types.INT64, is_primary=True)
             schema.add_field("nothing", types.FLOAT_VECTOR, dim=2)  # Milvus knows no collection without vectors
             self.call("create_collection", collection, schema=schema, num_shards=1)
@@ -177,7 +177,7 @@ class MilvusStore:
                 "a Milvus server keeps no feature maps; make the catalogue without --tokens, or in a folder"
             )
         self.drop(name)
-        types, collection, client = self.package.DataType, self._table(name), self.client()
+        types, collection, client = self.package.DataType, self._table(name), self.client
         made = client.create_schema(auto_id=False, enable_dynamic_field=False)
         made.add_field("key", types.VARCHAR, max_length=32, is_primary=True)
         made.add_field("id", types.VARCHAR, max_length=MOST_BYTES)
@@ -219,36 +219,27 @@ class MilvusStore:
 
     # -- the server ---------------------------------------------------------------------------------------------------
 
+    @cached_property
     def client(self) -> Any:
         """The connection, made when it is first needed.
 
         Raises:
             CatalogueError: the server cannot be reached, refuses the person, or is too old.
         """
-        if self._client is None:
-            logging.getLogger("pymilvus").setLevel(logging.CRITICAL)  # it prints a trace of what it raises as well
-            with self._translate_errors():
-                client = self.package.MilvusClient(
-                    f"http://{self._server}",
-                    token=os.environ.get(TOKEN, ""),
-                    db_name=self._database,
-                    timeout=_CONNECT_SECONDS,
-                )
-                version = str(client.get_server_version(timeout=_CONNECT_SECONDS))
-                databases = client.list_databases(timeout=_CONNECT_SECONDS) if self._database else [""]
-            numbers = re.match(r"v?(\d+)\.(\d+)", version)
-            if numbers is not None and (int(numbers[1]), int(numbers[2])) < OLDEST:
-                raise CatalogueError(
-                    f"the Milvus server at {self._server} is of version {version}; itma needs {OLDEST[0]}.{OLDEST[1]} "
-                    "or newer"
-                )
-            if self._database not in databases:
-                raise CatalogueError(
-                    f"the Milvus server at {self._server} has no database {self._database!r}; it has: "
-                    f"{', '.join(databases)}"
-                )
-            self._client = client
-        return self._client
+        logging.getLogger("pymilvus").setLevel(logging.CRITICAL)  # it prints a trace of what it raises as well
+        seconds, server = _CONNECT_SECONDS, f"the Milvus server at {self._server}"
+        with self._translate_errors():
+            client = self.package.MilvusClient(
+                f"http://{self._server}", token=os.environ.get(TOKEN, ""), db_name=self._database, timeout=seconds
+            )
+            version = str(client.get_server_version(timeout=seconds))
+            databases = client.list_databases(timeout=seconds) if self._database else [""]
+        numbers = re.match(r"v?(\d+)\.(\d+)", version)
+        if numbers is not None and (int(numbers[1]), int(numbers[2])) < OLDEST:
+            raise CatalogueError(f"{server} is of version {version}; itma needs {OLDEST[0]}.{OLDEST[1]} or newer")
+        if self._database not in databases:
+            raise CatalogueError(f"{server} has no database {self._database!r}; it has: {', '.join(databases)}")
+        return client
 
     def properties(self, collection: str) -> dict[str, str] | None:
         """What the server's register holds of a collection, as of now. None: there is no such collection."""
@@ -261,7 +252,7 @@ class MilvusStore:
 
     def call(self, method: str, *arguments: Any, where: Filter | None = None, **options: Any) -> Any:
         """Call a method of the client; what pymilvus raises becomes an error of ours, which may name a condition."""
-        client = self.client()
+        client = self.client
         with self._translate_errors(where):
             return getattr(client, method)(*arguments, **{"timeout": _SECONDS, **options})
 
