@@ -1,5 +1,8 @@
 """The documentation is true: its Python runs, its tutorials can be walked, the site builds."""
 
+import importlib
+import inspect
+import operator
 import re
 import shlex
 import subprocess
@@ -137,6 +140,19 @@ def test_the_python_reference_names_everything_public() -> None:
     named = {line.removeprefix("::: itma.").strip() for line in text.splitlines() if line.startswith("::: itma.")}
     of_errors = {name for name in itma.__all__ if hasattr(itma.errors, name)}  # all by one line
     assert named == {*itma.__all__} - {"__version__"} - of_errors | {"ItmaError", "errors"}
+
+
+@pytest.mark.parametrize(
+    ("module", "path"), [("api", "index"), ("api", "search"), ("retrieval.catalogue", "Catalogue.search")]
+)
+def test_the_python_reference_shows_every_option_of_a_function(module: str, path: str) -> None:
+    griffe = pytest.importorskip("griffe", reason="the extra is not installed: pip install 'itma[docs]'")
+    extensions = griffe.load_extensions(str(DOCS / "signatures.py"))
+    shown = griffe.load(f"itma.{module}", search_paths=[str(ROOT)], submodules=False, extensions=extensions)[path]
+    function = operator.attrgetter(path)(importlib.import_module(f"itma.{module}"))
+    expected = inspect.signature(function).parameters
+    assert [each.name for each in shown.parameters] == list(expected)
+    assert [each.default for each in shown.parameters if each.name == "k"] in ([], ["10"])
 
 
 @pytest.mark.slow
