@@ -68,8 +68,8 @@ def split_turns(text: str) -> list[str]:
     return text.split(EARLIER)
 
 
-def check_turns(turns: int, name: str = "turns") -> int:
-    """The number of turns, if a conversation can have so many.
+def check_turns(turns: int, name: str = "turns") -> None:
+    """Refuse a number of turns that a conversation cannot have.
 
     Raises:
         ConfigError: it is below 2.
@@ -79,4 +79,3 @@ def check_turns(turns: int, name: str = "turns") -> int:
             f"{name}={turns}: a conversation has at least {MIN_TURNS} turns; a session of one turn is a query, which "
             "itma evaluate measures"
         )
-    return turns

@@ -113,8 +113,8 @@ def other_size(images: Images, preprocess: Preprocess) -> tuple[int, int] | None
         return None
     width, height = sorted(sizes)[len(sizes) // 2]
     smaller = width < preprocess.width and height < preprocess.height
-    wanted = preprocess.width / preprocess.height
-    other = preprocess.width != preprocess.height and not 0.9 < width / height / wanted < 1.1
+    ratio = preprocess.width / preprocess.height
+    other = preprocess.width != preprocess.height and not 0.9 < width / height / ratio < 1.1
     return (width, height) if smaller or other else None
 
 

@@ -503,9 +503,9 @@ def _cover(task: Task, triplets: Triplets, usable: np.ndarray) -> Task:
     assert triplets.present is not None
     gallery = task.gallery[triplets.present[task.gallery]]
     labels, references = triplets.labels, task.references(triplets)
-    wanted = labels[triplets.targets[task.rows]]
-    there = np.bincount(labels[gallery], minlength=int(labels.max()) + 1)[wanted]
-    there -= np.isin(references, gallery) & (labels[references] == wanted)
+    target_labels = labels[triplets.targets[task.rows]]
+    there = np.bincount(labels[gallery], minlength=int(labels.max()) + 1)[target_labels]
+    there -= np.isin(references, gallery) & (labels[references] == target_labels)
     answerable = usable[task.rows] & (there > 0)
     if task.candidates is not None:  # with fewer of them a query would be easier
         answerable &= (triplets.present[task.candidates] | (task.candidates < 0)).all(1)

@@ -166,7 +166,11 @@ def quantise(
         )
     draw = random.Random(seed)
     with ExitStack() as stack:
-        exact = _export(run, out, which, progress, stack)
+        if is_shipped(run):
+            draft = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+            exact = export_run(run, draft / FOLDERS["float32"], which=which, progress=progress)
+        else:
+            exact = open_exported(run, "float32", which=which, progress=progress)
         is_catalogue = manifest.exists(store_at(Path(images)))
         paths = Catalogue.open(images, without_model=True).image_paths() if is_catalogue else find_images(images)
         draw.shuffle(paths)
@@ -191,14 +195,6 @@ def quantise(
             )
             (draft / LOSS).write_text(json.dumps(to_plain(result), indent=2) + "\n", encoding="utf-8")
     return result
-
-
-def _export(run: str | Path, out: str | Path | None, which: str, progress: bool, stack: ExitStack) -> OnnxRetriever:
-    """The model's float32 graphs: the run's own, or for a while in a folder of their own."""
-    if out is None or not is_shipped(run):
-        return open_exported(run, "float32", which=which, progress=progress)
-    draft = stack.enter_context(tempfile.TemporaryDirectory())
-    return export_run(run, Path(draft) / FOLDERS["float32"], which=which, progress=progress)
 
 
 def _sentences(run: str | Path, model: OnnxRetriever, text: str | Path | None) -> tuple[Sequence[str], str]:

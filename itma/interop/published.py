@@ -113,8 +113,8 @@ class LeftOut:
     why: str
 
     def __str__(self) -> str:
-        shown = ", ".join(self.names[:2]) + (f" and {len(self.names) - 2} more" if len(self.names) > 2 else "")
-        return f"{shown}: {self.why}"
+        names = ", ".join(self.names[:2]) + (f" and {len(self.names) - 2} more" if len(self.names) > 2 else "")
+        return f"{names}: {self.why}"
 
 
 def open_checkpoint(path: str | Path) -> Checkpoint:
@@ -278,8 +278,8 @@ def their_name(name: str, config: RetrieverConfig, code: str) -> str:
         image_encoder = "img_model.model." if code == "maaf" else "img_model."
         return image_encoder + torchvision_name(name.removeprefix("image_encoder.network."))
     names = _their_names(config)
-    ours = next(ours for ours in names if name.startswith(ours))
-    return names[ours] + name.removeprefix(ours)
+    prefix = next(prefix for prefix in names if name.startswith(prefix))
+    return names[prefix] + name.removeprefix(prefix)
 
 
 def _their_names(config: RetrieverConfig) -> dict[str, str]:
@@ -308,12 +308,16 @@ def _their_names(config: RetrieverConfig) -> dict[str, str]:
     return names
 
 
-def _their_layers(ours: str, layers: str, theirs: str, count: int) -> dict[str, str]:
+def _their_layers(own_prefix: str, layers: str, prefix: str, count: int) -> dict[str, str]:
     """Of a Transformer encoder: the beginnings of names in its layers, and its last norm."""
     return {
-        **{f"{ours}{layers}.{n}.{own}": f"{theirs}layers.{n}.{_BLOCK[own]}" for n in range(count) for own in _BLOCK},
-        f"{ours}norm.weight": f"{theirs}norm.a_2",
-        f"{ours}norm.bias": f"{theirs}norm.b_2",
+        **{
+            f"{own_prefix}{layers}.{n}.{own}": f"{prefix}layers.{n}.{_BLOCK[own]}"
+            for n in range(count)
+            for own in _BLOCK
+        },
+        f"{own_prefix}norm.weight": f"{prefix}norm.a_2",
+        f"{own_prefix}norm.bias": f"{prefix}norm.b_2",
     }
 
 

@@ -303,7 +303,7 @@ def _no_pair(
     items: _Items, columns: Mapping[str, _Column], excuses: str, differing: tuple[int, int], within: str | None
 ) -> str:
     """What to say where there is no pair."""
-    wanted = " or ".join(str(count) for count in sorted(set(differing)))
+    counted = " or ".join(map(str, sorted(set(differing))))
     never = [
         name
         for name, column in columns.items()
@@ -312,7 +312,7 @@ def _no_pair(
     agree = f", and in {within}," if within else ""
     counts = ", ".join(f"{name} {len(column.values):,} values" for name, column in columns.items())
     return (
-        f"{str(items.table.path)!r}: no two of {len(items.names):,} items differ in {wanted} of {len(columns)} "
+        f"{str(items.table.path)!r}: no two of {len(items.names):,} items differ in {counted} of {len(columns)} "
         f"attributes and agree in the rest{agree} ({counts}). "
         + (f"No two items ever agree in {', '.join(never)}. " if never else "")
         + f"Name fewer attributes (attributes=…), or write values that are nearly the same alike. {excuses}"

@@ -141,11 +141,6 @@ class Cirr(Dataset):
         metrics = {"recall_subset": SUBSET_KS}
         return Split.of(triplets, Protocol("cirr", about, (Task.of_all(triplets),), metrics=metrics))
 
-    def counts(self, root: Path, split: str) -> dict[str, int]:
-        """See `Dataset`."""
-        images = _images(root, split)
-        return {"queries": len(_queries(root, split, list(images))), "images": len(images)}
-
     def notes(self, root: Path, split: str) -> list[Finding]:
         """See `Dataset`: subsets of another size, within which recall is no longer comparable."""
         queries = _queries(root, split, list(_images(root, split)))

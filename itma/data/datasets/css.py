@@ -19,7 +19,7 @@ import torch
 from itma.data.datasets.base import Dataset, register
 from itma.data.datasets.pickled import PickledArray, read_pickled_npy
 from itma.data.datasets.reading import check_root
-from itma.data.images import FileImages, Preprocess
+from itma.data.images import FileImages, Preprocess, load_each
 from itma.data.triplets import Protocol, Split, Task, Triplets
 from itma.errors import DataError
 
@@ -94,15 +94,14 @@ class SceneImages:
         Raises:
             ImageError: the first image that cannot be read, by name.
         """
-        chosen = np.asarray(indices, dtype=np.int64)
-        drawn = chosen >= len(self.scenes)
-        pixels = torch.empty((len(chosen), 3, preprocess.height, preprocess.width), dtype=torch.uint8)
-        if not drawn.all():
-            pixels[torch.from_numpy(~drawn)] = self.rendered.load(chosen[~drawn], preprocess)
-        if drawn.any():
-            drawings = [draw(self.scenes[index - len(self.scenes)]) for index in chosen[drawn].tolist()]
-            pixels[torch.from_numpy(drawn)] = preprocess.fit_pixels(torch.from_numpy(np.stack(drawings)))
-        return pixels
+
+        def read(index: int) -> torch.Tensor:
+            if index < len(self.scenes):
+                return preprocess.read(self.rendered.paths[index])
+            drawing = torch.from_numpy(draw(self.scenes[index - len(self.scenes)]))
+            return preprocess.fit_pixels(drawing[None])[0]
+
+        return load_each(read, indices, preprocess)
 
 
 def draw(scene: Scene) -> np.ndarray:

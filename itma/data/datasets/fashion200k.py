@@ -166,7 +166,7 @@ def _training(root: Path, images: FileImages, labels: np.ndarray, captions: Sequ
     order = np.argsort(labels, kind="stable")
     same = Groups(np.searchsorted(labels[order], np.arange(len(captions) + 1)), order)
     draw = DrawSiblings(captions, parents_of, children, same)
-    references = np.flatnonzero(parents_of.sizes[labels] > 0)
+    references = np.flatnonzero(parents_of.sizes[labels])
     if not len(references):
         raise DataError(
             f"no two of the {len(captions):,} captions in {str(root / LABELS)!r} differ in one word, so there is "

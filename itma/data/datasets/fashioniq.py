@@ -216,13 +216,13 @@ def _queries_of(root: Path, split: str, entries: Mapping[str, Sequence[str]]) ->
 
 def image_files(root: Path, names: Sequence[str]) -> list[Path]:
     """Where each image is; where it was not found, where it is expected."""
-    wanted, paths = set(names), dict[str, Path]()
+    sought, paths = set(names), dict[str, Path]()
     for folder in _image_folders(root):
         best: dict[str, tuple[int, str]] = {}  # of several endings the first of _ENDINGS
         for name in scan(folder):
-            stem, dot, ending = (name, "", "") if name in wanted else name.rpartition(".")
+            stem, dot, ending = (name, "", "") if name in sought else name.rpartition(".")
             ending = (dot + ending).lower()
-            if stem in wanted and ending in _ENDINGS:
+            if stem in sought and ending in _ENDINGS:
                 key = (_ENDINGS.index(ending), name)
                 best[stem] = min(best.get(stem, key), key)
         for stem, (_, name) in best.items():

@@ -134,9 +134,9 @@ class Wardrobe(Generated):
         if split not in wardrobe.SPLITS:
             raise UnknownNameError("split", split, wardrobe.SPLITS)
         if self.config.root is not None:
-            written = wardrobe.read_config(self.config.root)
+            config = wardrobe.read_config(self.config.root)
             part, images = wardrobe.read(self.config.root, split)
-            triplets, seed = wardrobe.table(part, images, written), written.seed
+            triplets, seed = wardrobe.table(part, images, config), config.seed
         else:
             world = self.world()
             part, triplets, seed = world.split(split), world.triplets(split, progress=progress), self.config.seed

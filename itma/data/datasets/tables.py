@@ -137,8 +137,8 @@ def _csv(path: Path, fill: bool) -> Table:
             filled += 1
             cells += [""] * (len(columns) - len(cells))
         if len(cells) < len(columns) or any(cells[len(columns) :]):
-            shown = ", ".join(columns[:8]) + (", …" if len(columns) > 8 else "")
-            problem = f"{len(cells)} cells, but the header has {len(columns)} columns ({shown})"
+            listed = ", ".join(columns[:8]) + (", …" if len(columns) > 8 else "")
+            problem = f"{len(cells)} cells, but the header has {len(columns)} columns ({listed})"
             raise line_error(path, line, f"{problem}; put a cell that holds the separator into double quotes")
         rows.append(Row(line, dict(zip(columns, cells, strict=False))))
     if not columns:

@@ -35,14 +35,14 @@ class Finding:
     """All that was counted, or what the count is made of; in words only the first few are shown."""
 
     def __str__(self) -> str:
-        wanted = ""
+        whole = ""
         if self.expected is not None and self.expected != self.count:
-            wanted = f" {'of' if self.count < self.expected else 'instead of'} {self.expected:,}"
+            whole = f" {'of' if self.count < self.expected else 'instead of'} {self.expected:,}"
         elif self.of and self.count:
-            wanted = f" of {self.of:,}, {self.count / self.of:.1%}"
+            whole = f" of {self.of:,}, {self.count / self.of:.1%}"
         more = "; …" if len(self.examples) > _SHOWN else ""
-        shown = f" ({'; '.join(map(_printable, self.examples[:_SHOWN]))}{more})" if self.examples else ""
-        return f"{self.what}: {self.count:,}{wanted}{shown}"
+        listed = f" ({'; '.join(map(_printable, self.examples[:_SHOWN]))}{more})" if self.examples else ""
+        return f"{self.what}: {self.count:,}{whole}{listed}"
 
 
 def none_of(

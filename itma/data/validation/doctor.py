@@ -75,20 +75,20 @@ def examine(name: str, root: str | Path, *, images: bool = True, progress: bool 
         raise UnknownNameError("data set on disk", name, datasets.NAMES)
     data = dataset(DataConfig(name, root=str(root)))
     splits, errors, findings = dict[str, Split](), list[DataError](), list[Finding]()
-    written = read_splits(root)
+    generated = read_splits(root)
     for split in dataset.splits:
         try:
             splits[split] = data.load(split)
         except DataError as error:
             errors.append(error)
-            absent = written is not None and split not in written
+            absent = generated is not None and split not in generated
             severity: Severity = "note" if absent else "problem"
             findings.append(Finding(severity, split, "annotations that cannot be read", 1, examples=(str(error),)))
     if not splits:
         raise errors[0]
     looked = _look(splits.values(), progress) if images else {}
     every = [_examine(data, split, annotated, looked) for split, annotated in splits.items()]
-    differs: Severity = "problem" if written is None else "note"
+    differs: Severity = "problem" if generated is None else "note"
     for one in every:
         known = dataset.published.get(one.name, {})
         rows = "queries" if dataset.published else "rows"
@@ -182,23 +182,20 @@ def _images(one: _Examined) -> Iterator[Finding]:
     yield none_of("problem", one.name, "missing images", missing, sum(path is not None for path in one.paths))
     if not one.files:
         return
-    empty, unreadable, odd, twins = list[str](), list[str](), list[str](), list[str]()
-    first: dict[str, tuple[str, Path | None]] = {}
-    for index, file in one.files.items():
-        name, path = one.names[index], one.paths[index]
-        if not file.length:
-            empty.append(name)
-        elif file.problem:
-            unreadable.append(f"{name}: {file.problem}")
-        elif min(file.width, file.height) < SIDES[0] or max(file.width, file.height) > SIDES[1]:
-            odd.append(f"{name}: {file.width:,}×{file.height:,}")
-        if file.sum:
-            other, home = first.setdefault(file.sum, (name, path))
-            if home != path:  # of one file several parts may be images
-                twins.append(f"{name} is {other}")
-    yield none_of("problem", one.name, "files of zero bytes", empty)
+    files = [(one.names[index], file) for index, file in one.files.items()]
+    yield none_of("problem", one.name, "files of zero bytes", [name for name, file in files if not file.length])
+    unreadable = [f"{name}: {file.problem}" for name, file in files if file.length and file.problem]
     yield none_of("problem", one.name, "images that cannot be read", unreadable)
+    odd = [
+        f"{name}: {file.width:,}×{file.height:,}"
+        for name, file in files
+        if not file.problem and not SIDES[0] <= min(file.width, file.height) <= max(file.width, file.height) <= SIDES[1]
+    ]
     yield none_of("note", one.name, f"images with a side under {SIDES[0]} or over {SIDES[1]:,} pixels", odd)
+    first: dict[str, int] = {}
+    pairs = ((index, first.setdefault(file.sum, index)) for index, file in one.files.items() if file.sum)
+    # of one file several parts may be images
+    twins = [f"{one.names[a]} is {one.names[b]}" for a, b in pairs if one.paths[a] != one.paths[b]]
     yield none_of("note", one.name, "images with the content of another", twins)
 
 
@@ -213,9 +210,9 @@ def _coverage(one: _Examined) -> Iterator[Finding]:
         tasks = tuple((task.name, len(rest.rows), len(task.rows)) for task, rest in pairs)
         alike.setdefault(tasks, []).append(name)
     for tasks, names in alike.items():
-        parts = [f"{task}: {usable:,} of {wanted:,}" for task, usable, wanted in tasks if task and usable < wanted]
-        usable, wanted = sum(usable for _, usable, _ in tasks), sum(wanted for _, _, wanted in tasks)
-        yield _all(one.name, f"queries of {', '.join(names)}", usable, wanted, parts)
+        parts = [f"{task}: {usable:,} of {total:,}" for task, usable, total in tasks if task and usable < total]
+        usable, total = sum(usable for _, usable, _ in tasks), sum(total for _, _, total in tasks)
+        yield _all(one.name, f"queries of {', '.join(names)}", usable, total, parts)
 
 
 # Splits beside one another
@@ -288,11 +285,11 @@ def _say_left_out(one: _Examined) -> str:
         without = cover(one.split, one.missing | stops)[1]
         lost = coverage.usable - without.usable
         low = one.name == "train" and without.usable and without.share < DataConfig.coverage
-        wanted = f" (then with --set data.coverage={int(100 * without.share) / 100:g})" if low else ""
+        setting = f" (then with --set data.coverage={int(100 * without.share) / 100:g})" if low else ""
         texts.append(
             f"Training and evaluation stop at each of the {many(int(stops.sum()), 'image')} that cannot be read (all "
             "of them: --json FILE): get them again, or let them count as missing (--skip-unreadable), which leaves "
-            f"out {many(lost, 'row')} more{wanted}."
+            f"out {many(lost, 'row')} more{setting}."
         )
     unasked = len(one.names) - len(np.unique(one.split.triplets.references))
     if one.split.triplets.draws_targets and unasked:

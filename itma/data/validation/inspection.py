@@ -43,10 +43,10 @@ def inspect(paths: Sequence[Path], *, progress: bool = False) -> Mapping[Path, I
         common = Counter(lengths)
         look = partial(_inspect, twins=frozenset(length for length, files in common.items() if files > 1))
         by_path = {}
-        with bar("images", show=progress and bool(paths), total=len(paths), unit=" images") as shown:
+        with bar("images", show=progress and bool(paths), total=len(paths), unit=" images") as meter:
             for path, one in zip(paths, pool.map(look, paths, lengths), strict=True):
                 by_path[path] = one
-                shown.update()
+                meter.update()
         return by_path
     finally:
         pool.shutdown(cancel_futures=True)  # after Ctrl-C the images that wait would still be opened
