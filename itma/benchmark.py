@@ -74,13 +74,12 @@ def benchmark(
     for name, instead in (("train.seed", "seeds"), ("model.composer", "models")):
         if name in common:
             raise ConfigError(f"{name} is another one in each run of a benchmark; leave it out and give {instead}")
-    plan = {
-        out / f"{model}-{seed}": settings_for(
-            data, model=model, preset=preset, changes={**common, "train.seed": str(seed)}
-        )
+    recipes: dict[Path, dict[str, Any]] = {
+        out / f"{model}-{seed}": {"model": model, "preset": preset, "changes": {**common, "train.seed": str(seed)}}
         for seed in range(seeds)
         for model in dict.fromkeys(models)
     }
+    plan = {folder: settings_for(data, **recipe) for folder, recipe in recipes.items()}
     check_writable(out)
     for folder, settings in plan.items():
         _check_same(folder, settings)
@@ -88,7 +87,7 @@ def benchmark(
     for number, (folder, settings) in enumerate(plan.items(), start=1):
         log.info("run %d of %d: %s", number, len(plan), folder)
         try:
-            _finish(folder, data, settings, preset, common, device, progress)
+            _finish(folder, data, recipes[folder], settings.train.steps, device, progress)
         except (TrainingInterrupted, StorageError):
             raise
         except ItmaError as error:
@@ -161,27 +160,11 @@ def title_of(data: str, models: Sequence[str]) -> str:
     return f"{data}: {', '.join(models) if len(models) <= 3 else f'{len(models)} models'}"
 
 
-def _finish(
-    folder: Path,
-    data: str,
-    settings: Settings,
-    preset: str | None,
-    changes: Mapping[str, Any],
-    device: str,
-    progress: bool,
-) -> None:
+def _finish(folder: Path, data: str, recipe: Mapping[str, Any], steps: int, device: str, progress: bool) -> None:
     """Train, measure and time one run, as far as that is not done."""
     if not ((folder / RUN).is_file() and has_checkpoint(folder)):
-        train(
-            data,
-            model=settings.model.composer,
-            preset=preset,
-            changes={**changes, "train.seed": str(settings.train.seed)},
-            out=folder,
-            device=device,
-            progress=progress,
-        )
-    elif not is_finished(folder, settings.train.steps):
+        train(data, **recipe, out=folder, device=device, progress=progress)
+    elif not is_finished(folder, steps):
         resume(folder, device=device, progress=progress)
     if not summarise(folder).reports:
         evaluate_by([], folder, device=device, progress=progress)

@@ -5,12 +5,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from PIL import Image
-
 from itma.api import load_measured_split, read_data, results_folder
 from itma.data.conversations import check_turns
 from itma.data.datasets import dataset_named
-from itma.data.images import Preprocess
+from itma.data.images import Preprocess, to_image
 from itma.data.synthetic.user import User
 from itma.data.triplets import Triplets
 from itma.demo.page import TurnOnPage, conversations_page
@@ -121,7 +119,7 @@ def _page(
 
     def show(image: int, kind: str) -> tuple[str, str, str]:
         pixels = triplets.images.load([image], size)[0]
-        return data_url(Image.fromarray(pixels.permute(1, 2, 0).numpy())), user.title(image), kind
+        return data_url(to_image(pixels)), user.title(image), kind
 
     def rows(one: PlayedConversation) -> list[TurnOnPage]:
         turns, label = [TurnOnPage("wanted:", [show(one.target, "right")])], triplets.labels[one.target]

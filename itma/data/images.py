@@ -232,7 +232,7 @@ def open_image(source: Source, *, at_least: tuple[int, int] | None = None) -> Im
         pixels = as_pixels(source)
         if len(pixels) != 1:
             raise DataError(f"{len(pixels)} images were given where one is expected; give them one by one")
-        source = Image.fromarray(pixels[0].permute(1, 2, 0).cpu().numpy())
+        source = to_image(pixels[0])
     elif not isinstance(source, str | Path | bytes | Image.Image):
         raise DataError(
             f"{source!r:.60} is no image; expected a path, the bytes of a file, a Pillow image, or an array or tensor"
@@ -463,6 +463,11 @@ def _rgb(image: Image.Image, top: float) -> Image.Image:
 def to_pixels(image: Image.Image) -> torch.Tensor:
     """An RGB image as a uint8 tensor of shape (3, height, width)."""
     return torch.from_numpy(np.array(image, dtype=np.uint8)).permute(2, 0, 1)
+
+
+def to_image(pixels: torch.Tensor) -> Image.Image:
+    """An RGB image from uint8 (3, height, width)."""
+    return Image.fromarray(pixels.permute(1, 2, 0).contiguous().cpu().numpy())
 
 
 def as_pixels(images: object) -> torch.Tensor:

@@ -11,7 +11,7 @@ from PIL import Image
 
 from itma.data.datasets import DataConfig
 from itma.data.datasets.generated import wardrobe_config
-from itma.data.images import Preprocess, open_image, to_pixels
+from itma.data.images import Preprocess, open_image, to_image, to_pixels
 from itma.data.synthetic import wardrobe
 from itma.data.synthetic.wardrobe.products import Product
 from itma.data.triplets import Triplets
@@ -53,7 +53,7 @@ def of_shapes(
     with new_folder(folder) as draft, bar("writing the gallery", show=progress, total=len(names)) as meter:
         for image, name in enumerate(names):
             pixels = triplets.images.load([image], size)[0]
-            Image.fromarray(pixels.permute(1, 2, 0).numpy()).save(draft / name)
+            to_image(pixels).save(draft / name)
             meter.update()
     row = rows[0] if rows else 0
     path, sentence = folder / names[triplets.references[row]], triplets.feedback[row]

@@ -13,12 +13,11 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-import torch
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
-from PIL import Image
 
 from itma import io
+from itma.data.images import to_image
 from itma.demo.charts import DASHES, MARKS
 from itma.demo.numbers import comparison, curves, percent, recall_by_kind, verdict
 from itma.demo.story import DemoStory
@@ -106,7 +105,7 @@ def _templates() -> Environment:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    environment.filters |= {"percent": percent, "data_url": _data_url}
+    environment.filters |= {"percent": percent, "data_url": lambda pixels: data_url(to_image(pixels), optimize=True)}
     environment.globals |= {"dashes": DASHES, "marks": MARKS}
     return environment
 
@@ -114,7 +113,3 @@ def _templates() -> Environment:
 def _digest(text: str) -> str:
     """What the policy names a style or script by, so that no other one runs."""
     return f"sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}"
-
-
-def _data_url(pixels: torch.Tensor) -> str:
-    return data_url(Image.fromarray(pixels.permute(1, 2, 0).contiguous().cpu().numpy()), optimize=True)

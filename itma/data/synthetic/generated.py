@@ -13,10 +13,9 @@ from typing import Any, ClassVar, Generic, NamedTuple, TypeVar
 
 import numpy as np
 import torch
-from PIL import Image
 
-from itma.data.images import FileImages, MemoryImages
-from itma.errors import ConfigError, DataError
+from itma.data.images import FileImages, MemoryImages, to_image
+from itma.errors import ConfigError, DataError, UnknownNameError
 from itma.io import new_folder, parse_json, refuse_stream
 from itma.progress import bar
 
@@ -106,13 +105,15 @@ class GeneratedWorld(ABC, Generic[ConfigT, SplitT]):
         Raises:
             UnknownNameError: there is no such split.
         """
+        if name not in self.splits:
+            raise UnknownNameError("split", name, self.splits)
         if name not in self._splits:
             self._splits[name] = self._make(name)
         return self._splits[name]
 
     @abstractmethod
     def _make(self, name: str) -> SplitT:
-        """Make a split; raises UnknownNameError where there is none of that name."""
+        """Make a split, one of `splits`."""
 
     @abstractmethod
     def _batches(self, split: str, device: str | torch.device) -> Iterator[tuple[int, torch.Tensor]]:
@@ -188,7 +189,7 @@ class GeneratedWorld(ABC, Generic[ConfigT, SplitT]):
                         for name, image in zip(split.names[start:], batch.cpu(), strict=False):
                             path = draft / files.image_path(split, name)
                             path.parent.mkdir(parents=True, exist_ok=True)
-                            Image.fromarray(image.permute(1, 2, 0).numpy()).save(path, **self.saving)
+                            to_image(image).save(path, **self.saving)
                         meter.update(len(batch))
 
 

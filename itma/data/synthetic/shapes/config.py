@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from itma.data.synthetic.generated import WorldConfig
 from itma.data.synthetic.shapes.scenes import COLOURS, POSITIONS, SHAPES
-from itma.errors import ConfigError, UnknownNameError
+from itma.errors import ConfigError
 
 SPLITS = ("train", "test")
 THINGS = "things in the reference"
@@ -64,9 +64,7 @@ class ShapesConfig(WorldConfig):
 
     def scenes(self, split: str) -> int:
         """How many base scenes a split has."""
-        if split not in SPLITS:
-            raise UnknownNameError("split", split, SPLITS)
-        return self.train_scenes if split == "train" else self.test_scenes
+        return {"train": self.train_scenes, "test": self.test_scenes}[split]
 
     def images(self, split: str) -> int:
         """How many images a split has: each base scene and all its changes."""

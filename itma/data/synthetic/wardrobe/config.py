@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from itma.data.synthetic.generated import WorldConfig
 from itma.data.synthetic.wardrobe.products import CATEGORIES, COLOURS
-from itma.errors import ConfigError, UnknownNameError
+from itma.errors import ConfigError
 
 SPLITS = ("train", "test")
 SHOP = "shop"
@@ -68,10 +68,7 @@ class WardrobeConfig(WorldConfig):
 
     def families(self, split: str) -> int:
         """How many families a split has."""
-        families = {"train": self.train_families, "test": self.test_families, SHOP: self.shop_families}
-        if split not in families:
-            raise UnknownNameError("split", split, families)
-        return families[split]
+        return {"train": self.train_families, "test": self.test_families, SHOP: self.shop_families}[split]
 
     def images(self, split: str) -> int:
         """How many images a split has: one of each product."""
