@@ -26,11 +26,11 @@ def readable(model: Embedder, text: str | None, *, alone: bool) -> str | None:
         if not alone:
             log.warning("the model %r does not read words: %r has no effect", model.name, text)
         return text
-    unknown = list(dict.fromkeys(model.tokenizer.unknown(text or "")))
     model.tokenizer.check(text or "")
-    unknown = [word for word in unknown if word != EARLIER.strip()]  # which may be ours
-    listed = ", ".join(map(repr, unknown[:8])) + (" …" if len(unknown) > 8 else "")
+    # the word that stands before earlier turns may be ours
+    unknown = [word for word in dict.fromkeys(model.tokenizer.unknown(text or "")) if word != EARLIER.strip()]
     if unknown:
+        listed = ", ".join(map(repr, unknown[:8])) + (" …" if len(unknown) > 8 else "")
         effect = "reads as one unknown word" if model.tokenizer.keep_unknown else "ignores"
         log.warning("words that the model never saw in training and %s: %s", effect, listed)
     near = model.tokenizer.read_as(text or "")

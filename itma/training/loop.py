@@ -126,9 +126,7 @@ def train(
             triplets = to_device(triplets, model.preprocess, model.device, progress=progress)
         views = None
         if config.views and now.step < config.steps:
-            used = np.arange(len(triplets.labels))
-            if triplets.present is not None:
-                used = used[triplets.present]
+            used = np.arange(len(triplets.labels)) if triplets.present is None else np.flatnonzero(triplets.present)
             views = make_views(model, triplets.images, used, config, progress=progress)
         unread: list[torch.Tensor] = []
         """(loss, recall, gradient length) of steps, which the device may still be working on."""

@@ -117,9 +117,7 @@ def to_device(
             "%d images do not fit into half of the free memory of %s; they are sent in each step", *shape[:1], device
         )
         return triplets
-    indices = np.arange(len(names))
-    if triplets.present is not None:
-        indices = indices[triplets.present]
+    indices = np.arange(len(names)) if triplets.present is None else np.flatnonzero(triplets.present)
     pixels = torch.zeros(shape, dtype=torch.uint8, device=device)
     with bar(f"bringing images to {device}", show=progress, total=len(indices), unit="image") as meter:
         for first in range(0, len(indices), _AT_ONCE):

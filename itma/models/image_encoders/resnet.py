@@ -38,11 +38,8 @@ class ResNetShape:
             return None
         if description.get("hidden_act", "relu") != "relu" or description.get("num_channels", 3) != 3:
             return None
-        fields: dict[str, Any] = {name: description[name] for name in cls.__dataclass_fields__ if name in description}
-        for name in ("hidden_sizes", "depths"):
-            if name in fields:
-                fields[name] = tuple(fields[name])
-        return cls(**fields)
+        fields = {name: description[name] for name in cls.__dataclass_fields__ if name in description}
+        return cls(**{name: tuple(value) if isinstance(value, list) else value for name, value in fields.items()})
 
 
 class ResNet(nn.Module):
