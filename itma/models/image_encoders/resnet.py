@@ -10,6 +10,8 @@ from typing import Any
 import torch
 from torch import nn
 
+from itma.config import from_plain
+
 
 @dataclass(frozen=True)
 class ResNetShape:
@@ -38,8 +40,7 @@ class ResNetShape:
             return None
         if description.get("hidden_act", "relu") != "relu" or description.get("num_channels", 3) != 3:
             return None
-        fields = {name: description[name] for name in cls.__dataclass_fields__ if name in description}
-        return cls(**{name: tuple(value) if isinstance(value, list) else value for name, value in fields.items()})
+        return from_plain(cls, {name: description[name] for name in cls.__dataclass_fields__ if name in description})
 
 
 class ResNet(nn.Module):
