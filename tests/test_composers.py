@@ -402,6 +402,7 @@ def test_an_empty_sentence_leaves_maafs_image_as_the_gallery_has_it(name: str, a
         ("val", {"heads": 3}, "8 channels, which 3 heads cannot share"),
         ("rtic", {"blocks": 0}, "blocks=0 must be at least 1"),
         ("rtic", {"graph": -1.0}, r"graph=-1\.0 must not be negative"),
+        ("rtic", {"graph": float("nan")}, "graph=nan must not be negative"),
         ("pic2word", {"layers": 0}, "layers=0 must be at least 1"),
         ("pic2word", {}, "needs to know the text encoder"),
         ("maaf-two-stream", {"heads": 4}, "dim=6 must be a multiple of model.options.heads=4"),
