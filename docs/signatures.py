@@ -10,7 +10,7 @@ import griffe
 class Signatures(griffe.Extension):
     """Functions below `@takes` have the signature that they have when they are called."""
 
-    def on_function(self, *, func: griffe.Function, **_: Any) -> None:
+    def on_function_instance(self, *, func: griffe.Function, **_: Any) -> None:
         """Put the parameters of the running function in the place of those in its source."""
         if not any(str(each.value).startswith("takes(") for each in func.decorators):
             return
