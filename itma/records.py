@@ -201,8 +201,8 @@ class Report:
 
 def count_queries(results: Report | Part) -> str:
     """How many queries were asked; of how many, where images were missing."""
-    asked = f"{results.queries:,}"
-    return asked if results.wanted in (None, results.queries) else f"{asked} of {results.wanted:,}"
+    count = f"{results.queries:,}"
+    return count if results.wanted in (None, results.queries) else f"{count} of {results.wanted:,}"
 
 
 def _shares(head: str, results: Report | Part, intervals: Mapping[str, Mapping[int, Interval]]) -> list[str]:
@@ -210,8 +210,8 @@ def _shares(head: str, results: Report | Part, intervals: Mapping[str, Mapping[i
     tables = [("recall", results.recall, results.interval)]
     tables += [(metric, values, intervals.get(metric, {})) for metric, values in results.metrics.items()]
     return [
-        f"{head}{f'{metric}@{k}':<10s} {share:7.1%}{_between(known.get(k))}"
-        for metric, values, known in tables
+        f"{head}{f'{metric}@{k}':<10s} {share:7.1%}{_between(by_k.get(k))}"
+        for metric, values, by_k in tables
         for k, share in values.items()
     ]
 

@@ -89,7 +89,7 @@ def describe_fashion200k(draft: Path, splits: Sequence[WardrobeSplit]) -> None:
     (draft / "labels").mkdir()
     for split in splits:
         captions = [caption(product) for product in split.products]
-        paths = [place_fashion200k(split, name) for name in split.names]
+        paths = [fashion200k_path(split, name) for name in split.names]
         lines: dict[str, str] = {}
         for path, product, text in zip(paths, split.products, captions, strict=True):
             lines[product.category] = lines.get(product.category, "") + f"{path}\t1.0\t{text}\n"
@@ -104,7 +104,7 @@ def describe_fashion200k(draft: Path, splits: Sequence[WardrobeSplit]) -> None:
             _write_text(draft / "test_queries.txt", "".join(queries))
 
 
-def place(split: WardrobeSplit, name: str) -> str:
+def fashioniq_path(split: WardrobeSplit, name: str) -> str:
     """Where an image is in a written wardrobe."""
     return f"{SHOP}/{image_path(name)}" if split.name == SHOP else image_path(name)
 
@@ -114,7 +114,7 @@ def image_path(name: str) -> str:
     return f"{IMAGES}/{name}.jpg"
 
 
-def place_fashion200k(split: WardrobeSplit, name: str) -> str:
+def fashion200k_path(split: WardrobeSplit, name: str) -> str:
     """Where an image is in the layout of Fashion200k."""
     product = split.products[int(name.rpartition("_")[2])]
     return f"women/{product.category}/{name}/{name}_0.jpeg"

@@ -126,9 +126,9 @@ class World(GeneratedWorld[WardrobeConfig, WardrobeSplit]):
             )
         splits = [self.split(name) for name in SPLITS]
         if layout == "fashion200k":
-            return Files(splits, partial(disk.describe_fashion200k, splits=splits), disk.place_fashion200k)
+            return Files(splits, partial(disk.describe_fashion200k, splits=splits), disk.fashion200k_path)
         splits.append(self.split(SHOP))
-        return Files(splits, partial(disk.describe, config=self.config, splits=splits), disk.place)
+        return Files(splits, partial(disk.describe, config=self.config, splits=splits), disk.fashioniq_path)
 
     def _batches(self, split: str, device: str | torch.device) -> Iterator[tuple[int, torch.Tensor]]:
         images = len(self.split(split).products)
