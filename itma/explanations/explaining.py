@@ -240,14 +240,8 @@ def explain_case(case: Case, methods: Sequence[str] = (), *, fill: Fill = "mean"
         method for method in _MAPPING if method != "attention" or has_attention(case.model)
     ]
     make = partial(cell_maps, methods=mapping, fill=fill, steps=steps)
-    ways: dict[str, tuple[str, Callable[[], object]]] = {
-        "attention": ("attention", lambda: attention_of(case)),
-        "words": ("word_effects", lambda: word_effects(case)),
-        "regions": ("regions", lambda: region_effects(case, fill)),
-        "target": ("target_regions", lambda: target_effects(case, fill)),
-        "gradients": ("gradients", lambda: gradients_of(case, steps=steps)),
-        "checks": ("checks", lambda: tuple(check_maps(case, make(case, known=parts), make, fill))),
-    }
+    ways = _ways(case, fill, steps)
+    ways["checks"] = ("checks", lambda: tuple(check_maps(case, make(case, parts=parts), make, fill)))
     for method, (name, do) in ways.items():
         if method not in (METHODS if ALL in methods else methods or USUAL):
             continue
@@ -287,13 +281,24 @@ def explain_case(case: Case, methods: Sequence[str] = (), *, fill: Fill = "mean"
     )
 
 
+def _ways(case: Case, fill: Fill, steps: int) -> dict[str, tuple[str, Callable[[], Any]]]:
+    """Method → the field of an explanation that it fills, and what does it."""
+    return {
+        "attention": ("attention", partial(attention_of, case)),
+        "words": ("word_effects", partial(word_effects, case)),
+        "regions": ("regions", partial(region_effects, case, fill)),
+        "target": ("target_regions", partial(target_effects, case, fill)),
+        "gradients": ("gradients", partial(gradients_of, case, steps=steps)),
+    }
+
+
 def cell_maps(
     case: Case,
     *,
     methods: Sequence[str],
     fill: Fill = "mean",
     steps: int = STEPS,
-    known: Mapping[str, Any] | None = None,
+    parts: Mapping[str, Any] | None = None,
 ) -> Maps:
     """The maps over the reference, all on the grid of `Cells`; nothing where there is no reference.
 
@@ -302,16 +307,13 @@ def cell_maps(
         methods: `attention`, `regions`, `gradients`: which.
         fill: see `explain`.
         steps: see `explain`.
-        known: what of an explanation is known already, by its field.
+        parts: what there is of an explanation already, by its field.
     """
     if case.reference is None:
         return {}
-    known = known or {}
-    maps = maps_of(
-        (known.get("regions") or region_effects(case, fill)) if "regions" in methods else None,
-        (known.get("attention") or attention_of(case)) if "attention" in methods else None,
-        (known.get("gradients") or gradients_of(case, steps=steps)) if "gradients" in methods else None,
-    )
+    ways = _ways(case, fill, steps)
+    values = {method: (parts or {}).get(method) or ways[method][1]() for method in methods}
+    maps = maps_of(*(values.get(method) for method in ("regions", "attention", "gradients")))
     grid = Cells(*case.reference.shape[1:]).grid
     return {
         name: F.adaptive_avg_pool2d(torch.tensor(values, dtype=torch.float32)[None], grid)[0].numpy()

@@ -1,13 +1,10 @@
 """The application: routes over a service, behind the gate."""
 
-import logging
-import tempfile
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from fastapi import APIRouter, Depends, FastAPI, Request
 from fastapi.exceptions import RequestValidationError
-from starlette.datastructures import FormData
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
@@ -18,14 +15,10 @@ from itma.server import about, explaining, items, searching
 from itma.server.access import check_parameters, may_read
 from itma.server.config import Keys, ServeConfig
 from itma.server.gate import Gate
-from itma.server.problems import CONTENT, ProblemError, problem_of
-from itma.server.searching import describe
+from itma.server.problems import CONTENT, problem_of
 from itma.server.service import Service
 
-log = logging.getLogger(__name__)
-
 API = "/api/v1"
-_CODES = {404: "not_found", 405: "method_not_allowed", 400: "invalid_request"}
 
 
 def make_app(config: ServeConfig, keys: Keys | None = None, model: Embedder | None = None) -> FastAPI:
@@ -69,29 +62,11 @@ def make_app(config: ServeConfig, keys: Keys | None = None, model: Embedder | No
     document = APIRouter(dependencies=[Depends(may_read)], include_in_schema=False)
     document.add_api_route("/openapi.json", app.openapi, response_model=None)
     app.include_router(document, prefix=API)
-    app.add_exception_handler(ItmaError, _problem)
-    app.add_exception_handler(RequestValidationError, _invalid)
-    app.add_exception_handler(HTTPException, _of_http)
+    for kind in (ItmaError, RequestValidationError, HTTPException):
+        app.add_exception_handler(kind, _refuse)
     app.add_middleware(Gate, config=config, metrics=service.metrics)
     return app
 
 
-async def _problem(request: Request, error: Exception) -> Response:
+async def _refuse(request: Request, error: Exception) -> Response:
     return problem_of(error).response()
-
-
-async def _invalid(request: Request, error: Exception) -> Response:
-    assert isinstance(error, RequestValidationError)
-    message = describe(error.errors())
-    if isinstance(error.body, FormData) and any(each["type"] == "missing" for each in error.errors()):
-        message += f"; the form has {', '.join(repr(name[:60]) for name in list(error.body)[:10]) or 'no part'}"
-    return ProblemError(422, "invalid_request", message).response()
-
-
-async def _of_http(request: Request, error: Exception) -> Response:
-    assert isinstance(error, HTTPException)
-    if isinstance(cause := error.__cause__, OSError):  # a form's files are kept on a disk while they arrive
-        log.error("a request's body could not be kept in %s: %s", tempfile.gettempdir(), cause)
-        return ProblemError(507, "storage", "there is no room for what was sent; the server's log says why").response()
-    code = _CODES.get(error.status_code, "invalid_request")
-    return ProblemError(error.status_code, code, str(error.detail), error.headers).response()

@@ -7,22 +7,15 @@ import asyncio
 import codecs
 import logging
 import time
-from collections.abc import Awaitable, Callable, MutableMapping
-from typing import Any
 
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from itma.server.config import ServeConfig
 from itma.server.metrics import Metrics
 from itma.server.problems import ProblemError, overload_error, problem_of, timeout_error
 
 log = logging.getLogger("itma.server.access")
-
-Scope = MutableMapping[str, Any]
-Message = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[Message]]
-Send = Callable[[Message], Awaitable[None]]
-App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob:; connect-src 'self'; "
@@ -87,7 +80,7 @@ class Gate:
         metrics: what is counted.
     """
 
-    def __init__(self, app: App, config: ServeConfig, metrics: Metrics) -> None:
+    def __init__(self, app: ASGIApp, config: ServeConfig, metrics: Metrics) -> None:
         self._app, self._config, self._metrics = app, config, metrics
         self._hosts = {host.lower() for host in config.allowed_hosts}
         self._in_flight = 0

@@ -12,8 +12,8 @@ from starlette.responses import Response
 from itma.errors import ConfigError, DataError, ImageError, UnknownItemError
 from itma.retrieval.ingest.rows import Item
 from itma.server.access import ServiceOf, item_id, may_read, may_write
-from itma.server.problems import ProblemError, invalid_request
-from itma.server.searching import JSON, as_json, check_parts, describe
+from itma.server.problems import ProblemError, describe, invalid_request
+from itma.server.searching import JSON, as_json, check_parts
 from itma.server.service import Service
 from itma.server.shapes import MANY, FormName, Ids, Items, ItemShape, New, Removed, Written
 

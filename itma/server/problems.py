@@ -2,14 +2,21 @@
 
 import json
 import logging
+import tempfile
 from collections.abc import Mapping
 from typing import Any
 
+from fastapi.exceptions import RequestValidationError
+from starlette.datastructures import FormData
+from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 from itma.errors import CODES, BusyError, CatalogueError, ImageError, ItmaError, StorageError
 
 log = logging.getLogger(__name__)
+
+_CODES = {404: "not_found", 405: "method_not_allowed", 400: "invalid_request"}
+"""Status of HTTP → the word for programs, of what the web framework refuses by itself."""
 
 
 class ProblemError(ItmaError):
@@ -38,6 +45,28 @@ def invalid_request(message: str) -> ProblemError:
     return ProblemError(422, "invalid_request", message)
 
 
+_MESSAGES = {
+    "missing": "this is missing",
+    "extra_forbidden": "there is no such name here",
+    "json_invalid": "this is no JSON",
+    "no_file": "expected a file with a file name, as curl -F image=@photo.jpg sends it",
+    "model_attributes_type": "expected a JSON object, sent with Content-Type: application/json",
+}
+"""Kinds of error of pydantic → what is said of them."""
+
+
+def describe(errors: Any) -> str:
+    """What is wrong with a request, in one line; values that were sent are not repeated."""
+    parts = []
+    for error in errors[:3]:
+        field = ".".join(str(step) for step in error.get("loc", ()) if step != "body")[:200]
+        if "Expected UploadFile" in str(error.get("msg")):
+            error = {**error, "type": "no_file"}
+        message = _MESSAGES.get(error.get("type"), str(error.get("msg", "not valid")).removeprefix("Value error, "))
+        parts.append(f"{field}: {message}" if field else message)
+    return "; ".join(parts) + (" …" if len(errors) > 3 else "")
+
+
 def overload_error(what: str, seconds: int = 1) -> ProblemError:
     """More is asked for than can be done."""
     return ProblemError(503, "overloaded", f"{what}; try again in a moment", {"Retry-After": str(seconds)})
@@ -49,7 +78,7 @@ def timeout_error() -> ProblemError:
 
 
 def problem_of(error: BaseException, item: str | None = None) -> ProblemError:
-    """One of our errors as an answer; what only the server's owner should read goes to the log.
+    """An error as an answer; what only the server's owner should read goes to the log.
 
     Args:
         error: what was raised.
@@ -57,6 +86,18 @@ def problem_of(error: BaseException, item: str | None = None) -> ProblemError:
     """
     if isinstance(error, ProblemError):
         return error
+    if isinstance(error, RequestValidationError):
+        message = describe(error.errors())
+        if isinstance(error.body, FormData) and any(each["type"] == "missing" for each in error.errors()):
+            message += f"; the form has {', '.join(repr(name[:60]) for name in list(error.body)[:10]) or 'no part'}"
+        return invalid_request(message)
+    if isinstance(error, HTTPException) and isinstance(cause := error.__cause__, OSError):
+        # a form's files are kept on a disk while they arrive
+        log.error("a request's body could not be kept in %s: %s", tempfile.gettempdir(), cause)
+        return ProblemError(507, "storage", "there is no room for what was sent; the server's log says why")
+    if isinstance(error, HTTPException):
+        code = _CODES.get(error.status_code, "invalid_request")
+        return ProblemError(error.status_code, code, str(error.detail), error.headers)
     if isinstance(error, BusyError):
         return ProblemError(503, "busy", "somebody else is writing; try again in a moment", {"Retry-After": "2"})
     if isinstance(error, ImageError) and error.path and not error.path.startswith("<"):

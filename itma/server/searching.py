@@ -20,7 +20,7 @@ from itma.retrieval.request import SearchRequest
 from itma.retrieval.snapshot import Snapshot
 from itma.server.access import ServiceOf, may_read
 from itma.server.fetching import fetch
-from itma.server.problems import ProblemError, invalid_request, problem_of
+from itma.server.problems import ProblemError, describe, invalid_request, problem_of
 from itma.server.service import Service
 from itma.server.shapes import Search, SearchAnswer, SearchOptions
 
@@ -100,28 +100,6 @@ def read_form(shape: type[Shape], query: str) -> Shape:
         raise invalid_request(f"query: {describe(error.errors())}") from error
     except (ValueError, RecursionError) as error:
         raise invalid_request("query: it is no JSON") from error
-
-
-_MESSAGES = {
-    "missing": "this is missing",
-    "extra_forbidden": "there is no such name here",
-    "json_invalid": "this is no JSON",
-    "no_file": "expected a file with a file name, as curl -F image=@photo.jpg sends it",
-    "model_attributes_type": "expected a JSON object, sent with Content-Type: application/json",
-}
-"""Kinds of error of pydantic → what is said of them."""
-
-
-def describe(errors: Any) -> str:
-    """What is wrong with a request, in one line; values that were sent are not repeated."""
-    parts = []
-    for error in errors[:3]:
-        field = ".".join(str(step) for step in error.get("loc", ()) if step != "body")[:200]
-        if "Expected UploadFile" in str(error.get("msg")):
-            error = {**error, "type": "no_file"}
-        message = _MESSAGES.get(error.get("type"), str(error.get("msg", "not valid")).removeprefix("Value error, "))
-        parts.append(f"{field}: {message}" if field else message)
-    return "; ".join(parts) + (" …" if len(errors) > 3 else "")
 
 
 def _check(service: Service, body: SearchOptions) -> None:
