@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 import torch
 
-from itma import __version__
+from itma import __version__, errors
 from itma.config import Setting, change, check_changes, describe_settings, from_plain, to_plain
 from itma.data.datasets import REGISTRY as DATASETS
 from itma.data.datasets import WORLDS, DataConfig, dataset_named
@@ -25,16 +25,6 @@ from itma.data.sources import cache_images, load, other_size
 from itma.data.tokenizer import EARLIER, typical
 from itma.data.triplets import Split, Triplets, by_label, hold_out
 from itma.device import device_named
-from itma.errors import (
-    ConfigError,
-    DataError,
-    ImageError,
-    ItmaError,
-    RunError,
-    StorageError,
-    UnknownNameError,
-    UnwrittenReportError,
-)
 from itma.export.runtime import OnnxRetriever
 from itma.export.runtimes import open_model
 from itma.io import check_path, check_writable, free_folder
@@ -47,18 +37,9 @@ from itma.models.towers import FIRST, Towers, holds_towers, read_towers
 from itma.records import Hits, Report
 from itma.registry import needs, require
 from itma.retrieval.request import IndexOptions, SearchRequest, takes
+from itma.training import run as runs
 from itma.training.config import TrainConfig
 from itma.training.presets import OVER_TOWERS, preset_for, preset_named, with_composer
-from itma.training.run import (
-    forget,
-    has_checkpoint,
-    last_step,
-    new_run_folder,
-    read_settings,
-    refuse_imported,
-    sweep,
-    write_settings,
-)
 
 if TYPE_CHECKING:  # what one verb alone needs is imported in it: a search waits for no training code, nor the reverse
     from itma.evaluation.evaluate import Evaluation
@@ -144,7 +125,7 @@ def explain_settings(
     chosen = [setting for setting in settings if f".{name}." in f".{setting.name}."]
     if not chosen:
         advice = f"For the settings of that data set: itma settings --data {name}." if name in DATASETS else ""
-        raise UnknownNameError("setting", name, [setting.name for setting in settings], advice=advice)
+        raise errors.UnknownNameError("setting", name, [setting.name for setting in settings], advice=advice)
     return chosen
 
 
@@ -178,7 +159,7 @@ def generate(
     folder = check_path(folder, "a new folder")
     data = dataset_named(world)(DataConfig(world, size=size, seed=seed))
     if not isinstance(data, Generated):
-        raise UnknownNameError("generated world", world, WORLDS)
+        raise errors.UnknownNameError("generated world", world, WORLDS)
     chosen = {} if layout is None else {"layout": layout}  # a world from outside may know none
     data.write(folder, **chosen, progress=progress, device=device_named(device))
     data.mark(folder, layout)
@@ -238,7 +219,7 @@ def train(
         beginning, weights = Retriever.load(checkpoint_folder(start)), weights_sum(start)
         own = [name for name in changes if name.startswith("model.") and name not in _RESIZES]
         if model is not None or own:
-            raise ConfigError(
+            raise errors.ConfigError(
                 f"a run that starts from {str(start)!r} has the model of that run; leave out "
                 f"{', '.join(own) or f'the model {model!r}'}"
             )
@@ -247,7 +228,7 @@ def train(
         settings = replace(settings, model=beginning.config)
         started = {"sha256": weights, "path": str(start), "seconds": read_provenance(start, weights).seconds}
     name = f"{settings.model.composer}_{comment}" if comment else settings.model.composer
-    folder = new_run_folder(name) if out is None else check_path(out, "a folder")
+    folder = runs.new_run_folder(name) if out is None else check_path(out, "a folder")
     refuse_trained(folder)
     check_writable(folder)
     if beginning is None:  # before images are drawn or read
@@ -275,8 +256,8 @@ def refuse_trained(folder: Path) -> None:
     Raises:
         RunError: it does.
     """
-    if (folder / RUN).exists() and has_checkpoint(folder):
-        raise RunError(
+    if (folder / RUN).exists() and runs.has_checkpoint(folder):
+        raise errors.RunError(
             f"{str(folder)!r} holds a run already; go on with it by resuming (itma train --resume {folder}), or choose "
             "another folder"
         )
@@ -293,7 +274,7 @@ def _source(data: str | None, triplets: tuple[Triplets, Triplets] | None) -> Dat
     if triplets is None:
         return DataConfig(data or "shapes")
     if len(triplets) != 2 or not all(isinstance(part, Triplets) for part in triplets):
-        raise ConfigError(
+        raise errors.ConfigError(
             f"triplets={triplets!r:.60}: expected two `Triplets`, those to learn from and those of the test"
         )
     own = triplets[0].name.removesuffix("/train")
@@ -328,7 +309,9 @@ def _over(
     settings = change(Settings(model_config, how, replace(data, size=size)), rest)
     networks = ("model.image_encoder.name", "model.image_encoder.weights", "model.text_encoder.name")
     if named := [name for name in changes if name in networks]:
-        raise ConfigError(f"a run that starts from {towers.folder.name!r} has its networks; leave out {named[0]}")
+        raise errors.ConfigError(
+            f"a run that starts from {towers.folder.name!r} has its networks; leave out {named[0]}"
+        )
     return settings
 
 
@@ -358,15 +341,15 @@ def resume(
     """
     folder = Path(folder)
     settings = read_run(folder)
-    refuse_imported(folder)
+    runs.refuse_imported(folder)
     check_writable(folder)
-    plain = read_settings(folder)
+    plain = runs.read_settings(folder)
     started = plain.get("made_with", {}).get("started_from")
     model: Retriever | None = None
     step = 0
-    if saved := has_checkpoint(folder):
+    if saved := runs.has_checkpoint(folder):
         model = Retriever.load(folder, which="last")  # what pretrained parts came from may be gone
-        step = last_step(folder)
+        step = runs.last_step(folder)
     elif (start := (started or {}).get("path")) is not None:
         if (towers := _towers_at(start)) is not None:
             model = _over_towers(towers, settings)
@@ -375,17 +358,17 @@ def resume(
     if changes:
         settings = change(settings, changes)  # refuses names that are none
         if fixed := [name for name in changes if name not in RESUMABLE]:
-            raise ConfigError(
+            raise errors.ConfigError(
                 f"{fixed[0]} stays as it is when a run goes on ({str(folder)!r}); begin a new run with it, if need be "
                 f"from this one's weights (itma train --start {folder}). These may change: {', '.join(RESUMABLE)}"
             )
         if settings.train.steps < step:
-            raise ConfigError(
+            raise errors.ConfigError(
                 f"train.steps={settings.train.steps}: {str(folder)!r} has done {step:,} steps already; give more"
             )
         values = {name: str(value) if isinstance(value, Path) else value for name, value in changes.items()}
         history = [*plain.get("changes", []), {"step": step, "settings": values}]
-        write_settings(folder, {**plain, **to_plain(settings), "changes": history})
+        runs.write_settings(folder, {**plain, **to_plain(settings), "changes": history})
     if saved and step >= settings.train.steps:
         log.warning(
             "%r has done all its %d steps; to go on: itma train --resume %s --steps N", str(folder), step, folder
@@ -429,14 +412,14 @@ def _read(
     parts: Sequence[str] | None = None,
 ) -> Kind:
     """What `choose` takes of a run's settings, as a value of `kind`; `parts` are those that have to be known for it."""
-    plain = read_settings(folder)
+    plain = runs.read_settings(folder)
     if "data" not in plain and "started_from" in plain.get("made_with", {}):
-        raise RunError(f"{str(folder)!r} was trained on no data set of itma; name the data")
+        raise errors.RunError(f"{str(folder)!r} was trained on no data set of itma; name the data")
     require(plain.get("needs", ()), f"the run {str(folder)!r}", parts)
     try:
         return from_plain(kind, choose(plain))
     except (KeyError, ValueError) as error:
-        raise RunError(f"{str(Path(folder) / RUN)!r} is damaged: {error}") from error
+        raise errors.RunError(f"{str(Path(folder) / RUN)!r} is damaged: {error}") from error
 
 
 def _learn(
@@ -456,7 +439,7 @@ def _learn(
     first = int(os.environ.get("RANK", 0)) == 0
     bars = progress and first
     if triplets is None and settings.data.external:
-        raise DataError(
+        raise errors.DataError(
             f"{str(folder)!r} learns from external data {settings.data.name!r}, which itma cannot load by name; hand "
             "them over again: itma.api.resume(folder, triplets=(train, test))"
         )
@@ -479,11 +462,11 @@ def _learn(
     model.to(torch_device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     if first and not resume:
         made_with = environment(torch_device) | ({} if started is None else {"started_from": dict(started)})
-        forget(folder)
+        runs.forget(folder)
         about = {"needs": settings.needs, "made_with": made_with, "sentences": typical(learning.triplets.feedback)}
-        write_settings(folder, to_plain(settings) | about)
+        runs.write_settings(folder, to_plain(settings) | about)
     if first:
-        sweep(folder)
+        runs.sweep(folder)
     look = _look(rows, validation, test, settings.train)
     with _advising(settings.data):
         learn(model, rows, settings.train, folder, look=look, resume=resume, progress=bars)
@@ -501,7 +484,7 @@ def _to_measure(settings: Settings, device: torch.device, progress: bool) -> Spl
     split = settings.data.measured
     try:
         return _load_cached(settings, split, device, progress)
-    except DataError as error:
+    except errors.DataError as error:
         if settings.train.metric.startswith("test/"):
             raise
         log.warning("recall on the split %s is not measured during training: %s", split, error)
@@ -513,10 +496,10 @@ def _advising(source: DataConfig) -> Iterator[None]:
     """Tell whose work stopped at an unreadable image how to see all of them, and how to go on without."""
     try:
         yield
-    except ImageError as error:
+    except errors.ImageError as error:
         if source.root is None or source.unreadable == "missing":
             raise
-        raise ImageError(
+        raise errors.ImageError(
             error.path,
             f"{error.reason}. itma doctor {source.name} --root {source.root} lists all such images; to leave them out, "
             "as if they were missing: --skip-unreadable",
@@ -566,7 +549,7 @@ def _look(learning: Triplets, validation: Triplets | None, test: Split | None, c
                 protocols = [test.protocol()] if name == "test" and test is not None else []
                 last = measure(model, triplets, protocols=protocols, intervals=False)[0]
                 numbers |= {f"{name}/recall@{k}": last.report.recall[k] for k in (1, 10)}
-            except ItmaError as error:
+            except errors.ItmaError as error:
                 log.warning("recall of %s is not measured: %s", name, error)
         try:
             if last is not None:
@@ -575,7 +558,7 @@ def _look(learning: Triplets, validation: Triplets | None, test: Split | None, c
                     images[f"queries/{query}"] = query_strip(model.preprocess, last, query)
                 for query in queries[:: max(1, len(queries) // 2)][:_EXPLANATIONS]:
                     images[f"explanations/{query}"] = to_pixels(explain_case(case_in(model, last, query)).draw())
-        except ItmaError as error:
+        except errors.ItmaError as error:
             log.warning("not all examples are drawn: %s", error)
         return Measures(numbers, images)
 
@@ -736,7 +719,7 @@ def _evaluate_embeddings(
 def _find_embedded_data(path: str | Path, data: str | None, changes: Mapping[str, Any]) -> DataConfig:
     """What the embeddings in a file are of."""
     if data is None:
-        raise DataError(f"{str(path)!r} holds embeddings and does not say of what; name the data")
+        raise errors.DataError(f"{str(path)!r} holds embeddings and does not say of what; name the data")
     return change(DataConfig(data), changes)
 
 
@@ -744,7 +727,7 @@ def _writable(folder: Path) -> Path | None:
     """Where results go. None: that cannot be written to, and the log says so."""
     try:
         check_writable(str(folder))
-    except StorageError as error:
+    except errors.StorageError as error:
         log.warning("the results are shown, not kept (%s); to keep them: --out FOLDER", error)
         return None
     return folder
@@ -762,8 +745,8 @@ def _write_evaluations(evaluations: Sequence["Evaluation"], folder: Path | None)
             own = Path(folder or "", name if len(evaluations) > 1 else "")
             replaced |= (own / REPORT).exists()
             evaluation.write(own)
-    except StorageError as error:
-        raise UnwrittenReportError(reports, error) from error
+    except errors.StorageError as error:
+        raise errors.UnwrittenReportError(reports, error) from error
     return Measured(reports, folder, replaced)
 
 
@@ -797,15 +780,15 @@ def load_measured_split(
         device: where a generated world is rendered.
     """
     if data is None and holds_towers(checkpoint_folder(run)):
-        raise RunError(f"{str(run)!r} was trained on no data set of itma; name the data to measure it on")
+        raise errors.RunError(f"{str(run)!r} was trained on no data set of itma; name the data to measure it on")
     if data is None:
         source = read_data(run)
         if source.external:
-            raise RunError(
+            raise errors.RunError(
                 f"{str(run)!r} was trained on external data {source.name!r}, which itma cannot load by name; name the "
                 "data to measure it on, or measure it in Python: itma.evaluation.evaluate.evaluate(model, triplets)"
             )
-    elif (locate(run) / RUN).is_file() and read_settings(run).get("data", {}).get("name") == data:
+    elif (locate(run) / RUN).is_file() and runs.read_settings(run).get("data", {}).get("name") == data:
         # the same size and seed, so that scenes seen in training are never asked for in the test
         source = read_data(run)
     else:
@@ -820,7 +803,7 @@ def load_measured_split(
 def _warn_of_size(run: str | Path, split: Split, source: DataConfig, preprocess: Preprocess) -> None:
     """Say so where an imported model, whose file lacks its images' size, meets others than it is taken to have seen."""
     path = locate(run) / RUN
-    imported = path.is_file() and "imported_from" in (read_settings(run).get("made_with") or {})
+    imported = path.is_file() and "imported_from" in (runs.read_settings(run).get("made_with") or {})
     if imported and (size := other_size(split.triplets.images, preprocess)) is not None:
         width, height = size
         log.warning(
@@ -840,7 +823,7 @@ def device_for(runtime: str, device: str) -> torch.device:
     if runtime.startswith("torch"):
         return device_named(device)
     if device not in ("auto", "cpu"):
-        raise ConfigError(f"the runtime {runtime!r} works on the CPU; leave out --device {device}, or use torch")
+        raise errors.ConfigError(f"the runtime {runtime!r} works on the CPU; leave out --device {device}, or use torch")
     return torch.device("cpu")
 
 
@@ -886,7 +869,7 @@ def submit(
     dataset = dataset_named(source.name)(source)
     if not dataset.submitted:
         takers = ", ".join(name for name in DATASETS if dataset_named(name).submitted)
-        raise DataError(
+        raise errors.DataError(
             f"nobody takes answers to {source.name}, whose targets are published: measure it with itma evaluate; "
             f"answers are taken to {takers}"
         )
@@ -915,7 +898,7 @@ def _find_submitted_data(run: str | Path, data: str | None, root: str | Path | N
     if root is not None:
         return DataConfig(name, root=str(root))
     if trained is None or trained.name != name:
-        raise DataError(f"{str(run)!r} was not trained on {name}; say where that is: --root DIR")
+        raise errors.DataError(f"{str(run)!r} was not trained on {name}; say where that is: --root DIR")
     return replace(trained, categories=())
 
 

@@ -11,17 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import quote, urlencode
 
-from itma.errors import (
-    CODES,
-    BusyError,
-    CatalogueError,
-    ConfigError,
-    DataError,
-    FilterError,
-    ImageError,
-    ItmaError,
-    StorageError,
-)
+from itma import errors
 from itma.io import refuse_stream
 from itma.records import Hit, Hits
 from itma.retrieval.request import SearchRequest, options_of
@@ -35,15 +25,15 @@ if TYPE_CHECKING:
 
 _AGAIN = 3
 """Times that a server which is busy is asked again."""
-_KINDS: Mapping[str, type[ItmaError]] = {code: kind for code, (_, kind) in CODES.items()} | {
-    "unknown_name": FilterError,
-    "invalid_request": ConfigError,
-    "busy": BusyError,
-    "storage": StorageError,
+_KINDS: Mapping[str, type[errors.ItmaError]] = {code: kind for code, (_, kind) in errors.CODES.items()} | {
+    "unknown_name": errors.FilterError,
+    "invalid_request": errors.ConfigError,
+    "busy": errors.BusyError,
+    "storage": errors.StorageError,
 }
 
 
-class ServerError(CatalogueError):
+class ServerError(errors.CatalogueError):
     """A server that cannot be reached, refuses, or cannot answer at the moment.
 
     Args:
@@ -73,7 +63,7 @@ class Client:
 
     def __init__(self, url: str, key: str | None = None, *, seconds: float = 60.0) -> None:
         if not isinstance(url, str) or not url.startswith(("http://", "https://")):
-            raise ConfigError(f"{url!r} is no server; write it as http://127.0.0.1:8000")
+            raise errors.ConfigError(f"{url!r} is no server; write it as http://127.0.0.1:8000")
         self.url, self._key, self._seconds = url.rstrip("/"), key, seconds
 
     def __enter__(self) -> Self:
@@ -147,7 +137,7 @@ class Client:
         """
         given = {name: value for name, value in locals().items() if name in options_of(SearchRequest)}
         if sum(reference is not None for reference in (image, id, url, embedding)) > 1:
-            raise DataError("a query has one reference: give an image, an id, a url, or an embedding")
+            raise errors.DataError("a query has one reference: give an image, an id, a url, or an embedding")
         request = SearchRequest(**given)  # which checks them
         query = {name: getattr(request, name) for name in given if name not in ("image", "id", "embedding")}
         numbers = None if embedding is None else [float(value) for value in embedding]
@@ -190,7 +180,7 @@ class Client:
             ItmaError: see `itma.explain`.
         """
         if sum(given is not None for given in (image, id, url)) > 1:
-            raise DataError("a query has one reference: give an image, an id, or a url")
+            raise errors.DataError("a query has one reference: give an image, an id, or a url")
         query: dict[str, Any] = {"text": text, "target": target, "methods": list(methods), "images": images}
         answer: dict[str, Any] = self._ask("explain", query, image, {"id": id, "url": url})
         return answer
@@ -199,12 +189,10 @@ class Client:
         """Some of the items; see `Catalogue.page`. An item's image is its address on the server."""
         from itma.retrieval.ingest.rows import Page
 
-        parameters = {"limit": str(rows)}
-        if after is not None:
-            parameters["after"] = after
-        if where is not None:
-            parameters["where"] = json.dumps(dict(where), default=str)
-        answer = self._json("GET", f"items?{urlencode(parameters)}")
+        condition = None if where is None else json.dumps(dict(where), default=str)
+        parameters = {"limit": rows, "after": after, "where": condition}
+        chosen = {name: value for name, value in parameters.items() if value is not None}
+        answer = self._json("GET", f"items?{urlencode(chosen)}")
         return Page([self._item(item) for item in answer["items"]], answer["next"])
 
     def get(self, id: str) -> "Item":
@@ -312,14 +300,14 @@ class Client:
         return answer
 
 
-def _error(status: int, body: bytes) -> ItmaError:
+def _error(status: int, body: bytes) -> errors.ItmaError:
     try:
         error = json.loads(body)["error"]
         code, message = str(error["code"]), str(error["message"])
     except (ValueError, KeyError, TypeError):
         return ServerError(f"the server answered with status {status} and not as one of ours", status, "unknown")
     if code in ("unreadable_image", "image_lost"):
-        return ImageError("", message.partition(": ")[2] or message)
+        return errors.ImageError("", message.partition(": ")[2] or message)
     kind = _KINDS.get(code)
     return ServerError(message, status, code) if kind is None else kind(message)
 
@@ -336,7 +324,7 @@ def _bytes_of(image: "Source") -> bytes:
         try:
             return Path(image).read_bytes()
         except OSError as error:
-            raise ImageError(image, error.strerror or str(error)) from error
+            raise errors.ImageError(image, error.strerror or str(error)) from error
     import io
 
     from itma.data.images import open_image

@@ -18,7 +18,7 @@ from itma import api
 from itma.adaptation import adapt
 from itma.benchmark import benchmark
 from itma.cli import cli
-from itma.cli.options import SHORT
+from itma.cli.changes import SHORT
 from itma.data.datasets.attributes import make
 from itma.demo import demo
 from itma.errors import ItmaError

@@ -18,7 +18,7 @@ from PIL import Image
 import itma
 from itma import api
 from itma.cli import cli
-from itma.cli.options import take_settings
+from itma.cli.changes import take_settings
 from tests.test_project import ROOT, blocks
 
 DOCS = ROOT / "docs"

@@ -13,24 +13,10 @@ import click
 
 from itma.allocation import choose_threads, reuse_memory
 from itma.cli.catalogue import CATALOGUE_PATH, RUNTIMES, adapt, catalogue, reindex
+from itma.cli.changes import setting_changes, setting_file, skip_unreadable, take_settings
 from itma.cli.explain import explain, study
-from itma.cli.options import (
-    INPUT_PATH,
-    OUTPUT_PATH,
-    as_json,
-    bars,
-    device_option,
-    echo_each,
-    echo_hint,
-    echo_hits,
-    echo_json,
-    options_from,
-    setting_changes,
-    setting_file,
-    skip_unreadable_option,
-    take_request,
-    take_settings,
-)
+from itma.cli.options import INPUT_PATH, OUTPUT_PATH, as_json, device, options_from, take_request
+from itma.cli.output import bars, echo_each, echo_hint, echo_hits, echo_json
 from itma.cli.runs import benchmark, compare, runs
 from itma.cli.serve import serve
 from itma.errors import ItmaError
@@ -88,7 +74,9 @@ class _Commands(click.Group):
             if context.params.get("traceback"):
                 raise
             click.secho(f"error: {runnable(str(error), self.commands)}", fg="red", err=True)
-            raise SystemExit(_status(error)) from None
+            from itma.training.loop import TrainingInterrupted
+
+            raise SystemExit(130 if isinstance(error, TrainingInterrupted) else 1) from None
         except KeyboardInterrupt:  # click would say "Aborted!", also where a server stopped as it was asked to
             click.echo("stopped", err=True)
             raise SystemExit(130) from None
@@ -101,12 +89,6 @@ class _Commands(click.Group):
 
     def list_commands(self, context: click.Context) -> list[str]:
         return list(self.commands)  # the order of the stages, not of the alphabet
-
-
-def _status(error: ItmaError) -> int:
-    from itma.training.loop import TrainingInterrupted
-
-    return 130 if isinstance(error, TrainingInterrupted) else 1
 
 
 @click.group(
@@ -162,7 +144,7 @@ _runtime = click.option("--runtime", type=RUNTIMES, default="torch", help="What 
 @click.option("--size", default="demo", help="Size of the world.")
 @click.option("--steps", type=click.IntRange(1), help="With --train: steps of each model; default: the preset's.")
 @click.option("--seed", type=click.IntRange(0), default=0, help="Decides everything random.")
-@device_option
+@device
 def demo(out: Path | None, **options: Any) -> None:
     """A shop to search in less than a minute: nothing to download.
 
@@ -187,7 +169,7 @@ def demo(out: Path | None, **options: Any) -> None:
 )
 @click.option("--seed", type=click.IntRange(0), default=0)
 @click.option("--layout", help="As a public data set: css of shapes, fashioniq or fashion200k of wardrobe.")
-@device_option
+@device
 def generate(world: str, folder: Path, layout: str | None, **options: Any) -> None:
     r"""Write a generated world to FOLDER, so that it is rendered only once.
 
@@ -236,7 +218,7 @@ def triplets(table: Path, folder: Path, attributes: tuple[str, ...], **options: 
 @cli.command()
 @click.argument("data", default="shapes")
 @click.option("--root", type=INPUT_PATH, help="The folder of DATA; generated worlds need none.")
-@skip_unreadable_option
+@skip_unreadable
 @click.option("--model", help="See: itma models; default: the preset's, mostly itma.")
 @click.option("--preset", help="See: itma presets; default: the one meant for DATA.")
 @click.option("--steps", type=click.IntRange(1), help="Short for --set train.steps=N.")
@@ -247,7 +229,7 @@ def triplets(table: Path, folder: Path, attributes: tuple[str, ...], **options: 
 @click.option("--resume", type=INPUT_PATH, metavar="RUN", help="Go on with an interrupted run.")
 @setting_file
 @setting_changes
-@device_option
+@device
 @click.pass_context
 def train(context: click.Context, /, data: str, resume: Path | None, device: str, **options: Any) -> None:
     r"""Train a model on DATA and leave a run folder.
@@ -339,14 +321,14 @@ def import_(checkpoint: Path, out: Path, **options: Any) -> None:
 @click.argument("run", type=INPUT_PATH)
 @click.argument("data", required=False)
 @click.option("--root", type=INPUT_PATH, help="The folder of DATA, if it was moved.")
-@skip_unreadable_option
+@skip_unreadable
 @click.option("--split", help="Without it, the one that DATA is measured on (test; val of FashionIQ).")
 @click.option("--protocol", "protocols", multiple=True, help="Repeatable: all from one embedding pass. See docs.")
 @_which
 @click.option("--out", type=OUTPUT_PATH, help="Folder for report.json and ranks.csv.")
 @setting_changes
 @_runtime
-@device_option
+@device
 def evaluate(run: Path, data: str | None, protocols: tuple[str, ...], **options: Any) -> None:
     r"""Measure the model in RUN on DATA; default: on the data it was trained with.
 
@@ -380,8 +362,8 @@ for command in (runs, compare, benchmark, study):
 @click.argument("data", required=False)
 @click.option("--root", type=INPUT_PATH, help="The folder of DATA; default: where it was in training.")
 @_which
-@skip_unreadable_option
-@device_option
+@skip_unreadable
+@device
 def submit(run: Path, out: Path, data: str | None, **options: Any) -> None:
     r"""Answer the test queries of DATA, whose targets are not published, and write the files of its server into OUT.
 
@@ -405,7 +387,7 @@ def submit(run: Path, out: Path, data: str | None, **options: Any) -> None:
 @click.argument("catalogue", type=CATALOGUE_PATH)
 @options_from(IndexOptions)
 @as_json
-@device_option
+@device
 def index(run: Path, source: Path, catalogue: str | Path, as_json: bool, **options: Any) -> None:
     r"""Embed all images of SOURCE with the model in RUN, into CATALOGUE.
 
@@ -446,7 +428,7 @@ def index(run: Path, source: Path, catalogue: str | Path, as_json: bool, **optio
 @click.option("--runtime", type=RUNTIMES, help="Without it, what computed the catalogue's embeddings.")
 @as_json
 @click.option("-o", "--out", type=OUTPUT_PATH, help="An image of the query and its hits (.png, .jpg).")
-@device_option
+@device
 def search(catalogue: str | Path, as_json: bool, out: Path | None, **options: Any) -> None:
     r"""Search CATALOGUE by an image, a sentence, or both; best first.
 

@@ -8,22 +8,9 @@ from typing import Any
 
 import click
 
-from itma.cli.options import (
-    INPUT_PATH,
-    OUTPUT_PATH,
-    as_json,
-    bars,
-    device_option,
-    echo_each,
-    echo_hint,
-    echo_json,
-    pairs,
-    setting_changes,
-    setting_file,
-    skip_unreadable_option,
-    take_settings,
-    where,
-)
+from itma.cli.changes import setting_changes, setting_file, skip_unreadable, take_settings
+from itma.cli.options import INPUT_PATH, OUTPUT_PATH, as_json, device, pairs, where
+from itma.cli.output import bars, echo_each, echo_hint, echo_json
 from itma.errors import CatalogueError
 from itma.io import parse_json
 from itma.retrieval import request
@@ -52,7 +39,7 @@ RUNTIMES = click.Choice(request.RUNTIMES)
 @click.argument("run", type=INPUT_PATH)
 @click.option("--leave-out", is_flag=True, help="Drop items whose image cannot be read, instead of stopping.")
 @click.option("--runtime", type=RUNTIMES, default="torch", help="What computes the embeddings.")
-@device_option
+@device
 def reindex(catalogue: str | Path, run: Path, leave_out: bool, runtime: str, device: str) -> None:
     """Move CATALOGUE to the model in RUN: all images are embedded anew, then searches switch to it in one step.
 
@@ -74,10 +61,10 @@ def reindex(catalogue: str | Path, run: Path, leave_out: bool, runtime: str, dev
 @click.option("--preset", help="The recipe. Without it, products.")
 @click.option("--run", type=INPUT_PATH, help="Where the catalogue's run is now, if it was moved.")
 @click.option("--yes", is_flag=True, help="Reindex without asking, unless the recall has fallen.")
-@skip_unreadable_option
+@skip_unreadable
 @setting_file
 @setting_changes
-@device_option
+@device
 def adapt(catalogue: str | Path, table: Path, yes: bool, device: str, **options: Any) -> None:
     r"""Teach the model of CATALOGUE with the attributes in TABLE, and measure it before and after.
 

@@ -6,7 +6,8 @@ from typing import Any
 import click
 
 from itma.cli.catalogue import CATALOGUE_PATH
-from itma.cli.options import INPUT_PATH, OUTPUT_PATH, as_json, bars, device_option
+from itma.cli.options import INPUT_PATH, OUTPUT_PATH, as_json, device
+from itma.cli.output import bars
 
 _METHODS = ("attention", "words", "regions", "target", "gradients", "checks", "all")
 
@@ -33,7 +34,7 @@ _METHODS = ("attention", "words", "regions", "target", "gradients", "checks", "a
 @click.option("--steps", type=click.IntRange(1), default=32, help="Of the integrated gradients.")
 @click.option("-o", "--out", type=OUTPUT_PATH, help="An image (.png), .json, or .npz with all arrays; see docs.")
 @click.option("--run", type=INPUT_PATH, help="Where the run that made CATALOGUE is, if it was moved.")
-@device_option
+@device
 def explain(catalogue_or_model: str | Path, out: Path | None, **options: Any) -> None:
     r"""Say why an image is where it is among the answers to a query.
 
@@ -80,7 +81,7 @@ def study() -> None:
 @click.option("--forgetful", is_flag=True, help="Tell the model the last sentence alone.")
 @click.option("--out", type=OUTPUT_PATH, help="Gets the results. Without it, a folder conversations-SPLIT in RUN.")
 @as_json
-@device_option
+@device
 def conversation(run: Path, as_json: bool, **options: Any) -> None:
     """Let a simulated user talk to the model in RUN: success and rank, turn by turn.
 

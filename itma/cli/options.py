@@ -1,19 +1,13 @@
-"""Command-line options made of the fields of a request, and what several commands print."""
+"""Command-line options: those made of the fields of a request, and those that several commands have."""
 
-import json
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import MISSING, Field, asdict
-from functools import partial
+from collections.abc import Callable, Mapping
+from dataclasses import MISSING, Field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from itma.config import read_changes
-from itma.evaluation.tables import columns
 from itma.io import parse_json, refuse_stream
-from itma.program import runnable
-from itma.records import Hits
 from itma.retrieval.request import ENGINES, RUNTIMES, SearchRequest, options_of
 
 if TYPE_CHECKING:
@@ -131,85 +125,4 @@ def take_request(shape: type[Value], given: dict[str, Any]) -> Value:
 where = options_from(SearchRequest, "where")
 as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
 
-device_option = click.option("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps.")
-skip_unreadable_option = click.option(
-    "--skip-unreadable",
-    is_flag=True,
-    help="Count images that are there but cannot be read as missing; short for --set data.unreadable=missing.",
-)
-setting_changes = click.option(
-    "--set",
-    "changes",
-    multiple=True,
-    metavar="NAME=VALUE",
-    callback=partial(pairs, example=", e.g. train.steps=100"),
-    help="Change one setting; repeatable.",
-)
-
-
-def changes_of(context: click.Context, parameter: click.Parameter, path: Path | None) -> dict[str, Any]:
-    """The settings in a TOML file; none without one."""
-    return {} if path is None else read_changes(path)
-
-
-setting_file = click.option(
-    "--config",
-    type=INPUT_PATH,
-    callback=changes_of,
-    metavar="FILE.toml",
-    help="Settings from a file, e.g. [train] and under it steps = 100; other options win over it.",
-)
-
-
-def bars() -> bool:
-    """Whether progress bars are shown: unless `--quiet` is given."""
-    return not click.get_current_context().find_root().params["quiet"]
-
-
-SHORT = {"steps": "train.steps", "seed": "train.seed", "root": "data.root"}
-"""Options that are short for a setting."""
-
-
-def take_settings(given: dict[str, Any]) -> dict[str, Any]:
-    """The settings that the options of a command make; they are taken out of `given`.
-
-    Those of the file, over them those of `--set`, over them the short options.
-    """
-    config = given.pop("config", {})
-    if given.get("model") is not None:
-        config.pop("model.composer", None)
-    named = {setting: str(value) for name, setting in SHORT.items() if (value := given.pop(name, None)) is not None}
-    if given.pop("skip_unreadable", False):
-        named["data.unreadable"] = "missing"
-    return {**config, **given.pop("changes", {}), **named}
-
-
-def echo_json(value: Any) -> None:
-    """Print a value as JSON; dates and paths as texts."""
-    click.echo(json.dumps(value, indent=2, default=str, ensure_ascii=False))
-
-
-def echo_each(values: Sequence[Any], as_json: bool) -> None:
-    """Print some dataclasses, a line each or as JSON."""
-    if as_json:
-        echo_json([asdict(value) for value in values])
-    else:
-        click.echo("".join(f"{value}\n" for value in values), nl=False)
-
-
-def echo_hint(text: str) -> None:
-    """Print a text that names commands, so that they can be typed here as they stand there."""
-    root = click.get_current_context().find_root().command
-    click.echo(runnable(text, root.commands if isinstance(root, click.Group) else ()))
-
-
-def echo_hits(hits: Hits, *, plain: bool) -> None:
-    """Print hits: a line each with rank, score, id, path and metadata; or all as JSON. Notes are in the log as well."""
-    if plain:
-        echo_json({"hits": [asdict(hit) for hit in hits], "notes": hits.notes})
-        return
-    lines = columns([(f"{hit.rank:4d}", f"{hit.score:+.4f}", hit.id, hit.path or "(no image)") for hit in hits])
-    for hit, line in zip(hits, lines, strict=True):
-        click.echo(line + "".join(f"  {name}={value}" for name, value in hit.fields.items()))
-    if not hits:
-        click.echo("nothing found", err=True)
+device = click.option("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps.")

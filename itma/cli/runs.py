@@ -5,18 +5,9 @@ from typing import Any
 
 import click
 
-from itma.cli.options import (
-    INPUT_PATH,
-    OUTPUT_PATH,
-    as_json,
-    bars,
-    device_option,
-    echo_json,
-    setting_changes,
-    setting_file,
-    skip_unreadable_option,
-    take_settings,
-)
+from itma.cli.changes import setting_changes, setting_file, skip_unreadable, take_settings
+from itma.cli.options import INPUT_PATH, OUTPUT_PATH, as_json, device
+from itma.cli.output import bars, echo_json
 
 
 @click.command()
@@ -76,13 +67,13 @@ def compare(runs: tuple[Path, ...], as_json: bool, out: Path | None) -> None:
 @click.option("--seeds", type=click.IntRange(1), default=3, help="Runs of each model: seeds 0, 1, …")
 @click.option("--out", type=OUTPUT_PATH, required=True, help="Gets a folder for each run, comparison.md, .json, .html.")
 @click.option("--root", type=INPUT_PATH, help="The folder of DATA; generated worlds need none.")
-@skip_unreadable_option
+@skip_unreadable
 @click.option("--preset", help="The recipe of all. Without it, the one meant for DATA.")
 @click.option("--steps", type=click.IntRange(1), help="Short for --set train.steps=N.")
 @setting_file
 @setting_changes
 @as_json
-@device_option
+@device
 def benchmark(data: str, models: tuple[str, ...], out: Path, as_json: bool, **options: Any) -> None:
     r"""Train several models on DATA at equal budget, measure them, and write one table with intervals, curves and cost.
 

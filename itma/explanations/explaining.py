@@ -12,17 +12,9 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
+from itma import errors
 from itma.data.images import Source
 from itma.device import device_named
-from itma.errors import (
-    ConfigError,
-    DataError,
-    ExplanationError,
-    ItmaError,
-    RunError,
-    UnknownItemError,
-    UnknownNameError,
-)
 from itma.evaluation.evaluate import Evaluation
 from itma.explanations.attention import attention_of, has_attention
 from itma.explanations.case import Case
@@ -99,7 +91,7 @@ def explain(
     """
     for method in methods:
         if method not in (*METHODS, ALL):
-            raise UnknownNameError("method", method, (*METHODS, ALL))
+            raise errors.UnknownNameError("method", method, (*METHODS, ALL))
     case = case_of(open_either(catalogue_or_model, run, device_named(device)), image, text, id=id, target=target)
     return explain_case(case, methods, fill=fill, steps=steps)
 
@@ -121,11 +113,11 @@ def open_either(
     check_path(catalogue_or_model, "a catalogue or a run")
     try:
         checkpoint_folder(catalogue_or_model)
-    except RunError as error:
+    except errors.RunError as error:
         if hub_name(catalogue_or_model) is not None:
-            raise RunError(f"{str(catalogue_or_model)!r} is neither a run nor a catalogue: {error}") from error
+            raise errors.RunError(f"{str(catalogue_or_model)!r} is neither a run nor a catalogue: {error}") from error
         if "://" not in str(catalogue_or_model) and not Path(catalogue_or_model).is_dir():
-            raise RunError(
+            raise errors.RunError(
                 f"{str(catalogue_or_model)!r} is neither a run nor a catalogue: it does not exist; itma train makes "
                 "the one, itma index the other"
             ) from error
@@ -156,15 +148,15 @@ def case_of(
     catalogue = catalogue_or_model if isinstance(catalogue_or_model, Snapshot) else None
     model = retriever_of(catalogue_or_model.model if isinstance(catalogue_or_model, Snapshot) else catalogue_or_model)
     if image is not None and id is not None:
-        raise DataError("a query has one reference: give an image or an id")
+        raise errors.DataError("a query has one reference: give an image or an id")
     if image is None and id is None and not (text or "").strip():
-        raise DataError("a query needs a reference image, a feedback sentence, or both; both are empty")
+        raise errors.DataError("a query needs a reference image, a feedback sentence, or both; both are empty")
     feedback = readable(model, text, alone=image is None and id is None)
     out: list[str] = []
     reference = None
     if id is not None:
         if catalogue is None:
-            raise ConfigError(f"id={id!r} is that of an item, and a run has none; give a catalogue, or an image")
+            raise errors.ConfigError(f"id={id!r} is that of an item, and a run has none; give a catalogue, or an image")
         reference, out = _item_pixels(catalogue, model, id), [id]
     elif image is not None:
         reference = model.preprocess.read(image)
@@ -173,7 +165,7 @@ def case_of(
     name = id if id is not None else _name(image)
     if catalogue is None:
         if target is None:
-            raise ExplanationError(
+            raise errors.ExplanationError(
                 "a run has no images of which one could be the best hit; say which as the target (--target IMAGE)"
             )
         pixels = model.preprocess.read(target)
@@ -181,7 +173,7 @@ def case_of(
     if target is None:
         hits = catalogue.search(image, text, 1, id=id)
         if not hits:
-            raise ExplanationError("the catalogue has no hit that could be explained; give a target")
+            raise errors.ExplanationError("the catalogue has no hit that could be explained; give a target")
         target = hits[0].id
     item = None if not isinstance(target, str) else _find_item(catalogue, target, or_file=not target_is_item)
     target_pixels: torch.Tensor | None = None
@@ -193,7 +185,7 @@ def case_of(
         embedding, target_name, out = torch.tensor(item.embedding), item.id, [*out, item.id]
         try:
             target_pixels = _item_pixels(catalogue, model, item.id)
-        except ItmaError as error:
+        except errors.ItmaError as error:
             log.warning("the target cannot be shown: %s", error)
     ranks: Callable[..., np.ndarray | None] = partial(catalogue.ranks, exclude=out)
     return Case(model, embedding, reference, feedback, target_pixels, ranks, len(catalogue), name, target_name)
@@ -241,7 +233,7 @@ def explain_case(case: Case, methods: Sequence[str] = (), *, fill: Fill = "mean"
     ]
     make = partial(cell_maps, methods=mapping, fill=fill, steps=steps)
     ways = _ways(case, fill, steps)
-    ways["checks"] = ("checks", lambda: tuple(check_maps(case, make(case, parts=parts), make, fill)))
+    ways["checks"] = ("checks", lambda: tuple(check_maps(case, make(case, known=parts), make, fill)))
     for method, (name, do) in ways.items():
         if method not in (METHODS if ALL in methods else methods or USUAL):
             continue
@@ -249,7 +241,7 @@ def explain_case(case: Case, methods: Sequence[str] = (), *, fill: Fill = "mean"
         try:
             parts[name] = do()
             seconds[method] = time.perf_counter() - since
-        except ExplanationError as error:
+        except errors.ExplanationError as error:
             if method in methods:
                 raise
             if method != "attention" or has_attention(case.model):
@@ -298,7 +290,7 @@ def cell_maps(
     methods: Sequence[str],
     fill: Fill = "mean",
     steps: int = STEPS,
-    parts: Mapping[str, Any] | None = None,
+    known: Mapping[str, Any] | None = None,
 ) -> Maps:
     """The maps over the reference, all on the grid of `Cells`; nothing where there is no reference.
 
@@ -307,12 +299,12 @@ def cell_maps(
         methods: `attention`, `regions`, `gradients`: which.
         fill: see `explain`.
         steps: see `explain`.
-        parts: what there is of an explanation already, by its field.
+        known: what of an explanation is known already, by its field.
     """
     if case.reference is None:
         return {}
     ways = _ways(case, fill, steps)
-    values = {method: (parts or {}).get(method) or ways[method][1]() for method in methods}
+    values = {method: (known or {}).get(method) or ways[method][1]() for method in methods}
     maps = maps_of(*(values.get(method) for method in ("regions", "attention", "gradients")))
     grid = Cells(*case.reference.shape[1:]).grid
     return {
@@ -329,7 +321,7 @@ def retriever_of(model: Embedder) -> Retriever:
     """
     if isinstance(model, Retriever):
         return model
-    raise ExplanationError(
+    raise errors.ExplanationError(
         f"the runtime {model.runtime!r} answers with graphs that have neither gradients nor attention; open the "
         "catalogue, or the run, with the runtime torch"
     )
@@ -339,12 +331,12 @@ def _find_item(catalogue: "Snapshot", target: str, *, or_file: bool) -> "Item | 
     """The item that is asked about; None: the text is the path of an image's file, where that may be."""
     try:
         return catalogue.get(target)
-    except (UnknownItemError, DataError) as error:
+    except (errors.UnknownItemError, errors.DataError) as error:
         if not or_file:
             raise
         if os.path.isfile(target):  # noqa: PTH113 - a path that cannot be is no file either
             return None
-        raise UnknownItemError(
+        raise errors.UnknownItemError(
             f"the target {target[:60]!r} is neither an item of the catalogue nor an image's file; Catalogue.ids lists "
             "the items"
         ) from error
@@ -353,7 +345,7 @@ def _find_item(catalogue: "Snapshot", target: str, *, or_file: bool) -> "Item | 
 def _item_pixels(catalogue: "Snapshot", model: Retriever, id: str) -> torch.Tensor:
     image = catalogue.get(id).image
     if image is None:
-        raise ExplanationError(f"the item {id!r} has no image that could be looked at; give an image")
+        raise errors.ExplanationError(f"the item {id!r} has no image that could be looked at; give an image")
     return model.preprocess.read(image)
 
 

@@ -5,6 +5,7 @@ from urllib.parse import parse_qsl
 
 from fastapi import Depends, Request
 
+from itma.server.changing import Changer
 from itma.server.problems import ProblemError, invalid_request
 from itma.server.service import Service
 
@@ -33,8 +34,8 @@ def may_read(request: Request) -> None:
         raise _key_error("a key is needed")
 
 
-def may_write(request: Request) -> None:
-    """Refuse whoever may not write: a browser's session never may.
+def changer_of(request: Request) -> Changer:
+    """What changes the catalogue, for whoever may write: a browser's session never may.
 
     Raises:
         ProblemError: writing is off, or no key for it was shown.
@@ -44,6 +45,7 @@ def may_write(request: Request) -> None:
         raise ProblemError(403, "writing_off", "this server only reads; its owner can start it with --write")
     if not service.keys.writes(_key(request)):
         raise _key_error("a key that may write is needed")
+    return service.changer
 
 
 def _key_error(what: str) -> ProblemError:

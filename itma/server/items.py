@@ -11,13 +11,16 @@ from starlette.responses import Response
 
 from itma.errors import ConfigError, DataError, ImageError, UnknownItemError
 from itma.retrieval.ingest.rows import Item
-from itma.server.access import ServiceOf, item_id, may_read, may_write
+from itma.server.access import ServiceOf, changer_of, item_id, may_read
+from itma.server.changing import Changer
+from itma.server.config import ServeConfig
 from itma.server.problems import ProblemError, describe, invalid_request
 from itma.server.searching import JSON, as_json, check_parts
 from itma.server.service import Service
 from itma.server.shapes import MANY, FormName, Ids, Items, ItemShape, New, Removed, Written
 
 router = APIRouter(tags=["items"])
+ChangerOf = Annotated[Changer, Depends(changer_of)]
 Id = Annotated[str, Depends(item_id)]
 ImagePart = Annotated[UploadFile | None, File()]
 Fields = Annotated[str, Form(max_length=100_000, description="Metadata, as a JSON object.")]
@@ -81,12 +84,11 @@ async def _image(request: Request, service: Service, id: str, size: int) -> Resp
     return Response(data, media_type="image/jpeg", headers={**headers, "ETag": f'"{tag}"'})
 
 
-@router.post(
-    "/items", status_code=201, response_model=Written, dependencies=[Depends(may_write)], summary="Add an item"
-)
+@router.post("/items", status_code=201, response_model=Written, summary="Add an item")
 async def add(
     request: Request,
     service: ServiceOf,
+    changer: ChangerOf,
     id: Annotated[FormName, Form()],
     image: ImagePart = None,
     fields: Fields = "{}",
@@ -94,13 +96,14 @@ async def add(
 ) -> Response:
     """Add one item, with its image or a ready-made embedding. Every search sees it within a second."""
     await check_parts(request, "id", "image", "fields", "embedding")
-    return await _put(service, [await _read_item(id, image, fields, embedding)], new=True)
+    return await _put(service, changer, [await _read_item(id, image, fields, embedding)], new=True)
 
 
-@router.put("/item", response_model=Written, dependencies=[Depends(may_write)], summary="Replace an item")
+@router.put("/item", response_model=Written, summary="Replace an item")
 async def replace(
     request: Request,
     service: ServiceOf,
+    changer: ChangerOf,
     id: Id,
     image: ImagePart = None,
     fields: Fields = "{}",
@@ -108,13 +111,14 @@ async def replace(
 ) -> Response:
     """Put an item in the place of the one of that id, or add it. Without image and embedding, those stay."""
     await check_parts(request, "image", "fields", "embedding")
-    return await _put(service, [await _read_item(id, image, fields, embedding)], new=False)
+    return await _put(service, changer, [await _read_item(id, image, fields, embedding)], new=False)
 
 
-@router.post("/items/bulk", response_model=Written, dependencies=[Depends(may_write)], summary="Add many items")
+@router.post("/items/bulk", response_model=Written, summary="Add many items")
 async def bulk(
     request: Request,
     service: ServiceOf,
+    changer: ChangerOf,
     items: Annotated[str, Form(max_length=5_000_000, description="A JSON list of items.")],
     images: Annotated[list[UploadFile] | None, File(max_length=MANY)] = None,
     replace: Annotated[bool, Form(description="In the place of items of the same ids.")] = False,
@@ -133,22 +137,22 @@ async def bulk(
         raise DataError(f"the image {str(lacking.image)[:60]!r} of {lacking.id[:60]!r} was not sent")
     contents = {name: await part.read() for name, part in files.items()}
     listed = [_item(one.id, contents.get(one.image), one.embedding, one.fields) for one in new]
-    return await _put(service, listed, new=not replace)
+    return await _put(service, changer, listed, new=not replace)
 
 
-@router.delete("/item", response_model=Removed, dependencies=[Depends(may_write)], summary="Delete an item")
-async def delete(service: ServiceOf, id: Id) -> Response:
+@router.delete("/item", response_model=Removed, summary="Delete an item")
+async def delete(service: ServiceOf, changer: ChangerOf, id: Id) -> Response:
     """Remove one item, and its image where this server keeps it."""
-    removed = await _delete(service, [id])
+    removed = await service.write(changer.delete, [id])
     if not removed:
         raise UnknownItemError(f"there is no item {id[:60]!r} in the catalogue")
     return Response(as_json({"removed": removed}), media_type=JSON)
 
 
-@router.post("/items/delete", response_model=Removed, dependencies=[Depends(may_write)], summary="Delete many items")
-async def delete_many(service: ServiceOf, body: Ids) -> Response:
+@router.post("/items/delete", response_model=Removed, summary="Delete many items")
+async def delete_many(service: ServiceOf, changer: ChangerOf, body: Ids) -> Response:
     """Remove items in one commit; ids that are not there are passed over."""
-    return Response(as_json({"removed": await _delete(service, body.ids)}), media_type=JSON)
+    return Response(as_json({"removed": await service.write(changer.delete, body.ids)}), media_type=JSON)
 
 
 async def _read_item(id: str, image: UploadFile | None, fields: str, embedding: str | None) -> Item:
@@ -168,23 +172,21 @@ def _parse(adapter: TypeAdapter[Any], text: str, what: str) -> Any:
         raise invalid_request(f"{what}: {describe(error.errors())}") from error
 
 
-async def _put(service: Service, items: list[Item], *, new: bool) -> Response:
-    assert service.changer is not None
+async def _put(service: Service, changer: Changer, items: list[Item], *, new: bool) -> Response:
     for item in items:
-        _check_fields(service, item)
-    await service.writing.run(partial(service.changer.put, items, new=new))
-    await service.look()
+        _check_fields(service.config, item)
+    await service.write(partial(changer.put, items, new=new))
     return Response(as_json({"ids": [item.id for item in items]}), 201 if new else 200, media_type=JSON)
 
 
-def _check_fields(service: Service, item: Item) -> None:
+def _check_fields(config: ServeConfig, item: Item) -> None:
     """Refuse metadata that no search should have to carry, or no answer could.
 
     Raises:
         ConfigError: there is too much of it.
         DataError: it holds a value that JSON, or a store, does not have, or a name that nobody could show.
     """
-    config, fields, name = service.config, item.fields, repr(item.id[:60])
+    fields, name = item.fields, repr(item.id[:60])
     if len(fields) > (most := config.item_columns):
         raise ConfigError(f"the item {name} has {len(fields):,} columns of metadata; at most {most:,} are taken")
     if bad := next((column for column in fields if len(column) > _LONGEST_NAME or not column.isprintable()), None):
@@ -204,13 +206,6 @@ def _has_zero(value: Any) -> bool:
     if isinstance(value, dict):
         return _has_zero([*value, *value.values()])
     return "\0" in value if isinstance(value, str) else isinstance(value, list) and any(map(_has_zero, value))
-
-
-async def _delete(service: Service, ids: list[str]) -> int:
-    assert service.changer is not None
-    removed = await service.writing.run(service.changer.delete, ids)
-    await service.look()
-    return removed
 
 
 def _shape(item: Item) -> dict[str, Any]:

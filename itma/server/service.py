@@ -3,8 +3,9 @@
 import asyncio
 import logging
 import time
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 from contextlib import suppress
+from typing import Any
 
 from itma.errors import ItmaError
 from itma.models.embedder import Embedder
@@ -19,7 +20,7 @@ from itma.server.engine import Engine
 from itma.server.images import Thumbnails
 from itma.server.memory import Memory
 from itma.server.metrics import Metrics
-from itma.server.pool import Pool
+from itma.server.pool import Pool, T
 
 log = logging.getLogger(__name__)
 
@@ -98,6 +99,12 @@ class Service:
                 log.warning("the catalogue cannot be looked at: %s", error)
             except Exception:
                 log.exception("a fault while looking at the catalogue")
+
+    async def write(self, change: Callable[..., T], *arguments: Any) -> T:
+        """Change the catalogue, and see it."""
+        result = await self.writing.run(change, *arguments)
+        await self.look()
+        return result
 
     async def look(self) -> None:
         """See what was written."""

@@ -1,0 +1,56 @@
+"""Options by which settings are changed: --set, --config, and short ones for single settings."""
+
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import click
+
+from itma.cli.options import INPUT_PATH, pairs
+from itma.config import read_changes
+
+skip_unreadable = click.option(
+    "--skip-unreadable",
+    is_flag=True,
+    help="Count images that are there but cannot be read as missing; short for --set data.unreadable=missing.",
+)
+setting_changes = click.option(
+    "--set",
+    "changes",
+    multiple=True,
+    metavar="NAME=VALUE",
+    callback=partial(pairs, example=", e.g. train.steps=100"),
+    help="Change one setting; repeatable.",
+)
+
+
+def changes_of(context: click.Context, parameter: click.Parameter, path: Path | None) -> dict[str, Any]:
+    """The settings in a TOML file; none without one."""
+    return {} if path is None else read_changes(path)
+
+
+setting_file = click.option(
+    "--config",
+    type=INPUT_PATH,
+    callback=changes_of,
+    metavar="FILE.toml",
+    help="Settings from a file, e.g. [train] and under it steps = 100; other options win over it.",
+)
+
+
+SHORT = {"steps": "train.steps", "seed": "train.seed", "root": "data.root"}
+"""Options that are short for a setting."""
+
+
+def take_settings(given: dict[str, Any]) -> dict[str, Any]:
+    """The settings that the options of a command make; they are taken out of `given`.
+
+    Those of the file, over them those of `--set`, over them the short options.
+    """
+    config = given.pop("config", {})
+    if given.get("model") is not None:
+        config.pop("model.composer", None)
+    named = {setting: str(value) for name, setting in SHORT.items() if (value := given.pop(name, None)) is not None}
+    if given.pop("skip_unreadable", False):
+        named["data.unreadable"] = "missing"
+    return {**config, **given.pop("changes", {}), **named}
