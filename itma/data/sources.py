@@ -54,7 +54,9 @@ def _load(config: DataConfig, split: str, *, progress: bool, device: torch.devic
     missing = images.missing()
     unreadable = np.zeros_like(missing)
     if config.unreadable == "missing":
-        unreadable = ~missing & _unreadable(images, ~missing, progress=progress)
+        paths = [None if absent else path for path, absent in zip(image_paths(images), missing.tolist(), strict=True)]
+        files = inspect(list(dict.fromkeys(path for path in paths if path is not None)), progress=progress)
+        unreadable = np.array([path is not None and files[path].problem is not None for path in paths])
     if unreadable.any():
         names = [images.names[index] for index in np.flatnonzero(unreadable).tolist()]
         listed = ", ".join(names[:3]) + (" …" if len(names) > 3 else "")
@@ -116,14 +118,6 @@ def other_size(images: Images, preprocess: Preprocess) -> tuple[int, int] | None
     ratio = preprocess.width / preprocess.height
     other = preprocess.width != preprocess.height and not 0.9 < width / height / ratio < 1.1
     return (width, height) if smaller or other else None
-
-
-def _unreadable(images: Images, present: np.ndarray, *, progress: bool) -> np.ndarray:
-    """(images,) bool: of those that are present, which cannot be read."""
-    paths = image_paths(images)
-    there = [path for path, is_there in zip(paths, present.tolist(), strict=True) if is_there and path is not None]
-    files = inspect(list(dict.fromkeys(there)), progress=progress)
-    return np.array([path is not None and path in files and files[path].problem is not None for path in paths])
 
 
 def sentences(config: DataConfig, split: str) -> Sequence[str]:

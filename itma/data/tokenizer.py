@@ -96,17 +96,10 @@ def _without_accents(word: str) -> str:
 def _split_words(core: tokenizers.Tokenizer) -> None:
     """Split sentences into words as our own vocabularies want it."""
     normalizers, splitters, regex = tokenizers.normalizers, tokenizers.pre_tokenizers, tokenizers.Regex
-    core.normalizer = normalizers.Sequence(
-        [
-            normalizers.NFKC(),
-            normalizers.Lowercase(),
-            normalizers.Replace(regex(_JOINED), ""),
-            normalizers.Replace(regex(_APART), " "),
-        ]
-    )
-    core.pre_tokenizer = splitters.Sequence(
-        [splitters.WhitespaceSplit(), splitters.Split(regex(_WITHOUT_BLANKS), "isolated")]
-    )
+    signs = [normalizers.Replace(regex(sign), other) for sign, other in ((_JOINED, ""), (_APART, " "))]
+    core.normalizer = normalizers.Sequence([normalizers.NFKC(), normalizers.Lowercase(), *signs])
+    alone = splitters.Split(regex(_WITHOUT_BLANKS), "isolated")
+    core.pre_tokenizer = splitters.Sequence([splitters.WhitespaceSplit(), alone])
 
 
 def _is_own(core: tokenizers.Tokenizer) -> bool:

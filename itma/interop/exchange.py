@@ -10,7 +10,6 @@ import random
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -165,10 +164,9 @@ def quantise(
             f"quantise {run} {images} --out FOLDER, and give FOLDER as the run from then on"
         )
     draw = random.Random(seed)
-    with ExitStack() as stack:
+    with tempfile.TemporaryDirectory() as scratch:
         if is_shipped(run):
-            draft = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-            exact = export_run(run, draft / FOLDERS["float32"], which=which, progress=progress)
+            exact = export_run(run, Path(scratch) / FOLDERS["float32"], which=which, progress=progress)
         else:
             exact = open_exported(run, "float32", which=which, progress=progress)
         is_catalogue = manifest.exists(store_at(Path(images)))

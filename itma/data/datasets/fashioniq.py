@@ -217,7 +217,10 @@ def _queries_of(root: Path, split: str, entries: Mapping[str, Sequence[str]]) ->
 def image_files(root: Path, names: Sequence[str]) -> list[Path]:
     """Where each image is; where it was not found, where it is expected."""
     sought, paths = set(names), dict[str, Path]()
-    for folder in _image_folders(root):
+    known = {"captions", "image_splits", *_HOMES}  # archives may unpack into a folder of their own
+    others = [root / name for name in sorted(scan(root)) if name not in known and (root / name).is_dir()]
+    homes = (outer / home for outer in (root, *others) for home in _HOMES)
+    for folder in (home / inner for home in homes for inner in ("", *CATEGORIES)):
         best: dict[str, tuple[int, str]] = {}  # of several endings the first of _ENDINGS
         for name in scan(folder):
             stem, dot, ending = (name, "", "") if name in sought else name.rpartition(".")
@@ -228,13 +231,6 @@ def image_files(root: Path, names: Sequence[str]) -> list[Path]:
         for stem, (_, name) in best.items():
             paths.setdefault(stem, folder / name)
     return [paths.get(name) or root / "images" / f"{name}.jpg" for name in names]
-
-
-def _image_folders(root: Path) -> list[Path]:
-    """In the root, then in the folders that stand in it, as archives unpack into one of their own."""
-    known = {"captions", "image_splits", *_HOMES}
-    others = [root / name for name in sorted(scan(root)) if name not in known and (root / name).is_dir()]
-    return [folder / home / inner for folder in (root, *others) for home in _HOMES for inner in ("", *CATEGORIES)]
 
 
 def _has_words(caption: str) -> bool:

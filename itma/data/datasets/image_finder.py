@@ -2,6 +2,7 @@
 
 import re
 import unicodedata
+from functools import cache
 from pathlib import Path
 
 from itma.data.images import image_endings, list_names
@@ -31,9 +32,8 @@ class Finder:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder.resolve()
-        self._homes: dict[Path, tuple[Path, frozenset[str]]] = {}
         self._paths: dict[str, Path] = {}
-        self._alike: dict[Path, dict[str, set[str]]] = {}
+        self._look, self._alike = cache(_look), cache(self._group_alike)
 
     def path(self, name: str) -> Path:
         """The file of an image: relative to the folder or to `images` in it; where it is not there, as named.
@@ -42,15 +42,15 @@ class Finder:
         """
         if name not in self._paths:
             candidates = [base / spelt for spelt in _spellings(name) for base in (self.folder, self.folder / IMAGES)]
-            there = (path for path in candidates if path.name in self._home(path)[1])
+            there = (path for path in candidates if self.exists(path))
             alike = (path.with_name(other) for path in candidates if (other := self._like(path)))
             path = next(there, None) or next(alike, candidates[0])
-            self._paths[name] = self._home(path)[0] / path.name
+            self._paths[name] = self._look(path.parent)[0] / path.name
         return self._paths[name]
 
     def exists(self, path: Path) -> bool:
         """Whether there is something at a path that came from here."""
-        return path.name in self._home(path)[1]
+        return path.name in self._look(path.parent)[1]
 
     def hint(self, name: str) -> str:
         """What may be meant by a name that no file has: a file that is there, or something else than a file's name.
@@ -68,23 +68,24 @@ class Finder:
                 return f"{meaning}: name the file as it is called here, relative to the table's folder"
         return ""
 
-    def _home(self, path: Path) -> tuple[Path, frozenset[str]]:
-        """The folder of a file, and what is in it."""
-        home = path.parent
-        if home not in self._homes:
-            self._homes[home] = home.resolve() if home.is_dir() else home, list_names(home)
-        return self._homes[home]
-
     def _like(self, path: Path) -> str | None:
         """The only file beside a path that has its name but for capitals and an ending. None: there is not one."""
-        if path.parent not in self._alike:
-            alike = self._alike[path.parent] = {}
-            for name in self._home(path)[1]:
-                small = Path(name.casefold())
-                for key in (small.name, *([small.stem] if small.suffix in image_endings() else [])):
-                    alike.setdefault(key, set()).add(name)
-        names = self._alike[path.parent].get(path.name.casefold(), set())
+        names = self._alike(path.parent).get(path.name.casefold(), set())
         return next(iter(names)) if len(names) == 1 else None
+
+    def _group_alike(self, folder: Path) -> dict[str, set[str]]:
+        """Name in small letters, with and without an ending of images → the files of a folder that have it."""
+        alike: dict[str, set[str]] = {}
+        for name in self._look(folder)[1]:
+            small = Path(name.casefold())
+            for key in (small.name, *([small.stem] if small.suffix in image_endings() else [])):
+                alike.setdefault(key, set()).add(name)
+        return alike
+
+
+def _look(folder: Path) -> tuple[Path, frozenset[str]]:
+    """A folder without links on the way to it, and what is in it."""
+    return folder.resolve() if folder.is_dir() else folder, list_names(folder)
 
 
 def _spellings(name: str) -> list[str]:

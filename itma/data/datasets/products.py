@@ -206,12 +206,11 @@ def attributes_of(
     for role, candidates in shop_sentences.ROLES.items():
         columns = [named[name] for name in candidates if name in named]
         columns = columns[:1] if role == "kind" else columns
+        used.update(columns)
         read = _common([_merge(role, [row.text(column) for column in columns]) for row in rows], fewest)
         if len(set(read) - {""}) >= 2:
             values[role] = read
-            used.update(columns)
         elif columns:
-            used.update(columns)
             left_out[columns[0]] = rare
     groups: dict[str, str] = {}
     # counted once: a table may have hundreds of columns that say nothing of most products
