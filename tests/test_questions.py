@@ -103,6 +103,14 @@ def test_what_was_said_earlier_counts_before_what_is_said_now(
         catalogue.search(id="1.png", text="xyzzy", earlier=["xyzzy"])
 
 
+def test_an_emphasis_that_has_no_effect_is_noted(catalogue: Catalogue) -> None:
+    image, words = noise(4), "make blue cube"
+    for alone in ({"image": image}, {"text": words}, {"id": "1.png"}):
+        hits = catalogue.search(**alone, emphasis=0.4)  # type: ignore[arg-type]
+        assert any("emphasis has no effect" in note for note in hits.notes)
+    assert not any("emphasis" in note for note in catalogue.search(image, words, emphasis=0.4).notes)
+
+
 def test_an_emphasis_beyond_its_range_is_refused(catalogue: Catalogue) -> None:
     with pytest.raises(ConfigError, match=r"emphasis=1\.5"):
         catalogue.search(noise(4), "make red cube", emphasis=1.5)
