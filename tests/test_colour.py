@@ -221,7 +221,7 @@ def _thumbnails() -> Thumbnails:
 def test_uploads_and_thumbnails_have_the_same_colours_without_a_profile(tmp_path: Path) -> None:
     data = file(Image.new("RGB", (64, 64), (200, 60, 60)), DISPLAY_P3)
     right = opened((200, 60, 60))
-    assert tuple(np.asarray(open_upload(data, formats=["PNG"], pixels=10**6))[0, 0].tolist()) == right
+    assert tuple(np.asarray(open_upload(data, pixels=10**6))[0, 0].tolist()) == right
     (tmp_path / "one.png").write_bytes(data)
     with Image.open(io.BytesIO(_thumbnails().of(str(tmp_path / "one.png"), 48)[1])) as copy:
         assert "icc_profile" not in copy.info

@@ -244,24 +244,21 @@ def open_image(source: Source, *, at_least: tuple[int, int] | None = None) -> Im
         return _upright_rgb(source, at_least)
 
 
-def open_upload(
-    data: bytes, *, pixels: int, formats: Sequence[str] | None = None, at_least: tuple[int, int] | None = None
-) -> Image.Image:
-    """Decode an image that came from a stranger: as `open_image`, but narrower in what is taken.
+def open_upload(data: bytes, *, pixels: int, at_least: tuple[int, int] | None = None) -> Image.Image:
+    """Decode an image that came from a stranger: as `open_image`, but with a limit of its own.
 
     Args:
         data: the bytes of the file.
         pixels: more than so many are refused before anything is decoded.
-        formats: of `FORMATS`, those that are taken; None: all.
         at_least: see `open_image`.
 
     Raises:
-        ImageError: it is empty, damaged, too large, or in none of the formats.
+        ImageError: it is empty, damaged, too large, or in none of `FORMATS`.
     """
     name = _name(data)
     with _name_errors(name, pixels):
         try:
-            return _decode(data, pixels, at_least, formats)
+            return _decode(data, pixels, at_least)
         except UnidentifiedImageError as error:
             what = "it is no image" if data else "it is empty"
             raise ImageError(name, f"{what}; send one of: {formats_shown()}") from error
@@ -273,10 +270,8 @@ def upload_format(data: bytes) -> str:
         return str(image.format)
 
 
-def _decode(
-    source: str | Path | bytes, pixels: int, at_least: tuple[int, int] | None, formats: Sequence[str] | None = None
-) -> Image.Image:
-    with _header_read(source, formats, pixels) as image:
+def _decode(source: str | Path | bytes, pixels: int, at_least: tuple[int, int] | None) -> Image.Image:
+    with _header_read(source, pixels) as image:
         limits.check_image(image, pixels)
         if at_least is not None:
             side = max(at_least)  # the image may still be turned by its EXIF orientation
@@ -347,15 +342,12 @@ def _quiet() -> Iterator[None]:
 
 
 @contextmanager
-def _header_read(
-    source: str | Path | bytes, names: Sequence[str] | None = None, pixels: int = MAX_PIXELS
-) -> Iterator[Image.Image]:
+def _header_read(source: str | Path | bytes, pixels: int = MAX_PIXELS) -> Iterator[Image.Image]:
     """An image whose header is read and within the limits, and whose pixels are not read yet."""
-    readable = [name for name in formats() if names is None or name in names or (name == "MPO" and "JPEG" in names)]
     with io.BytesIO(source) if isinstance(source, bytes) else open_regular(source) as file:
         limits.check_file(file, pixels)
         with _quiet():
-            image = Image.open(file, formats=readable)
+            image = Image.open(file, formats=formats())
         with image:
             yield image
 

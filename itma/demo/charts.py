@@ -130,8 +130,8 @@ def _points(points: Sequence[Point]) -> str:
     return " ".join(f"{x:.1f},{y:.1f}" for x, y in points) if len(points) > 1 else ""
 
 
-def ticks(low: float, high: float, *, count: int = 5, most: float | None = None) -> list[float]:
-    """About `count` round numbers from `low` to the first one that is not below `high`, at most `most`.
+def ticks(low: float, high: float, *, most: float | None = None) -> list[float]:
+    """About five round numbers from `low` to the first one that is not below `high`, at most `most`.
 
     >>> ticks(0, 0.67, most=1)
     [0.0, 0.2, 0.4, 0.6, 0.8]
@@ -141,7 +141,7 @@ def ticks(low: float, high: float, *, count: int = 5, most: float | None = None)
     span = high - low
     if not (span > 0 and math.isfinite(span)):
         return [low, low + 1]
-    ideal = span / (count - 1)
+    ideal = span / 4
     power = 10.0 ** math.floor(math.log10(ideal))
     step = min((power * factor for factor in (1, 2, 2.5, 5, 10)), key=lambda size: abs(math.log(size / ideal)))
     values = [round(low + step * index, 12) for index in range(math.ceil(span / step - 1e-9) + 1)]

@@ -11,14 +11,14 @@ def seam(*lines: Outline) -> Part:
     return Part([], cloth="seam", lines=lines, thickness=0.014, relief=0)
 
 
-def buttons(begin: float, end: float, *, large: bool = False, x: float = 0.0) -> list[Part]:
+def buttons(begin: float, end: float, *, large: bool = False) -> list[Part]:
     """A row of buttons, from top to bottom."""
     gap, radius = (0.2, 0.034) if large else (0.15, 0.026)
     heights = np.linspace(begin, end, max(2, round((end - begin) / gap) + 1))
     return [
-        Part([disc(x + 0.006, y + 0.008, radius) for y in heights], cloth="seam", relief=0),
-        Part([disc(x, y, radius) for y in heights], cloth="button", relief=0),
-        Part([disc(x, y, 0.28 * radius) for y in heights], cloth="seam", relief=0),
+        Part([disc(0.006, y + 0.008, radius) for y in heights], cloth="seam", relief=0),
+        Part([disc(0.0, y, radius) for y in heights], cloth="button", relief=0),
+        Part([disc(0.0, y, 0.28 * radius) for y in heights], cloth="seam", relief=0),
     ]
 
 
@@ -49,9 +49,9 @@ def pockets(x: float, y: float, *, flap: bool, both_sides: bool = True, width: f
     return [*parts, Part(both(top) if both_sides else [top], relief=0.8, shade=1.04)]
 
 
-def belt(half: float, y: float, *, height: float = 0.085) -> list[Part]:
+def belt(half: float, y: float) -> list[Part]:
     """A leather belt with a buckle."""
-    sag = 0.02
+    sag, height = 0.02, 0.085
     line = wave((-half - 0.012, y - height / 2), (half + 0.012, y - height / 2), 0.5, sag)
     return [
         Part([band(line, height)], cloth="leather", relief=0.9),
