@@ -254,9 +254,10 @@ def test_shapes_models_warn_of_photographs_and_others_of_what_was_never_tried() 
 
 
 def test_a_data_set_of_ones_own_says_what_a_model_of_it_cannot_do(monkeypatch: pytest.MonkeyPatch) -> None:
-    mine = type("Mine", (Dataset,), {"limit": "Knows {name} alone."})
+    mine = type("Mine", (Dataset,), {"limit": "Knows {name} alone.", "example": "more like mine"})
     monkeypatch.setitem(DATASETS._parts, "mine", mine)
-    assert "- Knows mine alone." in card(known(data="mine"))
+    text = card(known(data="mine"))
+    assert "- Knows mine alone." in text and '--text "more like mine"' in text
 
 
 def test_settings_of_another_version_are_an_error_of_ours() -> None:

@@ -34,16 +34,6 @@ INTRODUCTION = (
 )
 TASK, TASK_NAME = "image-feature-extraction", "Image retrieval with text feedback"
 """The hub's nearest task, and what it is here."""
-SENTENCES = {
-    "shapes": "make red cube blue",
-    "css": "make red cube blue",
-    "wardrobe": "the same in red with long sleeves",
-    "fashioniq": "is darker and has longer sleeves",
-    "fashion200k": "replace red with blue",
-    "mitstates": "ripe",
-    "products": "the same in red with long sleeves",
-}
-"""Data set → feedback of its kind, for the examples."""
 PAPERS = {
     "itma": (
         "Truc Luong-Phuong Huynh and Ngoc Quoc Ly: Image Retrieval with Text Feedback based on Transformer Deep Model. "
@@ -217,7 +207,7 @@ def _metadata(model: Retriever, provenance: Provenance, repo_id: str | None, lic
             for k, share in values.items()
         ]
     return ModelCardData(
-        language="en" if data and data["name"] in SENTENCES else None,
+        language="en" if data and _dataset(data).example else None,
         license=license,
         library_name="itma",
         pipeline_tag=TASK,
@@ -365,7 +355,7 @@ def _row(name: str, measured: Report | Part, intervals: Mapping[str, Mapping[int
 
 
 def _usage(model: Retriever, data: Mapping[str, Any] | None, repo_id: str | None) -> str:
-    sentence = SENTENCES.get(data["name"] if data else "", "the same in blue")
+    sentence = (_dataset(data).example if data else "") or "the same in blue"
     feedback, text = (f'["{sentence}"]', f' --text "{sentence}"') if model.text_encoder is not None else ("None", "")
     opened = (
         f'Retriever.from_pretrained("{repo_id}")' if repo_id else 'Retriever.load("model")  # the folder of this card'

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from itma.data.datasets import REGISTRY as DATASETS
+from itma.data.datasets import Dataset
 from itma.data.tokenizer import typical
 from itma.errors import ItmaError
-from itma.hub.card import SENTENCES
 from itma.retrieval.catalogue import Catalogue
 from itma.retrieval.facets import Facet
 from itma.retrieval.info import Info
@@ -117,11 +118,15 @@ def suggestions(snapshot: Snapshot, run: Path | None) -> Sequence[str]:
     try:
         settings = read_settings(run)
         tokenizer = snapshot.model.tokenizer
+        name = data.get("name") if isinstance(data := settings.get("data"), dict) else None
+        dataset = DATASETS.lookup(name) if isinstance(name, str) else None
     except ItmaError:
         return []
-    data = settings.get("data", {})
-    name = data.get("name", "") if isinstance(data, dict) else ""
-    examples = settings.get("sentences") or [SENTENCES[name]] * (name in SENTENCES)
-    sentences = [sentence for sentence in examples if isinstance(sentence, str)] if isinstance(examples, list) else []
+    examples = settings.get("sentences") or [(dataset or Dataset).example]
+    sentences = (
+        [sentence for sentence in examples if isinstance(sentence, str) and sentence]
+        if isinstance(examples, list)
+        else []
+    )
     known = [sentence for sentence in sentences if not tokenizer.unknown(sentence)]
     return typical(known, _SHOWN)

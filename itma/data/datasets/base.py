@@ -131,6 +131,8 @@ class Dataset:
     """Whether it is made by rules, so that no image can be missing."""
     has_user: ClassVar[bool] = False
     """Whether `user` knows what is true of each image."""
+    example: ClassVar[str] = ""
+    """An English feedback of its kind, for cards and for a search page; empty: there is none."""
     limit: ClassVar[str] = "Trained on {name}: other images and other ways to say things were never tried."
     """What a model cannot do that was trained on it alone, for the model's card; `{name}` is the data set's name."""
     published: ClassVar[Mapping[str, Mapping[str, int]]] = {}

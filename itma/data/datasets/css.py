@@ -233,6 +233,7 @@ class Css(Dataset):
 
     title = "CSS"
     preset = "itma-css"
+    example = "make red cube blue"
     limit = "Trained on drawn scenes of simple solids: answers on photographs are poor."
     published: ClassVar = {
         "train": {"images": 19_012, "queries": 18_012, "modifications": 6_004},

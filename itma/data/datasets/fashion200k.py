@@ -234,6 +234,7 @@ class Fashion200k(Dataset):
 
     title = "Fashion200k"
     preset = "tirg-fashion200k"
+    example = "replace red with blue"
     # of train only about 172,000 images is known
     published: ClassVar = {"train": {}, "test": {"images": 29_789, "queries": 33_480}}
 

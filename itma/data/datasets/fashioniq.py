@@ -323,6 +323,7 @@ class FashionIq(Dataset):
     title = "FashionIQ"
     splits = SPLITS
     preset = "itma-fashioniq"
+    example = "is darker and has longer sleeves"
     measured = "val"
     categories = CATEGORIES
     submitted = "test"

@@ -76,6 +76,7 @@ class Shapes(Generated):
     """Scenes of coloured solids: "make red cube blue"."""
 
     preset = "demo"
+    example = "make red cube blue"
     layouts: ClassVar[Mapping[str, tuple[str, ...]]] = {"css": ("train", "test")}
 
     def world(self) -> "shapes.World":
@@ -119,6 +120,7 @@ class Wardrobe(Generated):
     """Drawn clothes with the sentences of a shop: "the same in navy, with long sleeves"."""
 
     preset = "wardrobe"
+    example = "the same in red with long sleeves"
     layouts: ClassVar[Mapping[str, tuple[str, ...]]] = {"fashioniq": ("train", "val"), "fashion200k": ("train", "test")}
 
     def world(self) -> "wardrobe.World":

@@ -187,6 +187,7 @@ class MitStates(Dataset):
 
     title = "MIT-States"
     preset = "tirg-mitstates"
+    example = "ripe"
     published: ClassVar = {
         "train": {"images": 43_207, "nouns": 196},
         "test": {"images": 10_546, "nouns": 49, "queries": 82_732},

@@ -676,6 +676,7 @@ class Products(Dataset):
     title = "a table of products"
     splits = SPLITS
     preset = "products"
+    example = "the same in red with long sleeves"
     has_user = True
     limit = (
         "Trained on photographs of a shop's products and on sentences made from its table: it knows the kinds, colours "
