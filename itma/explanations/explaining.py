@@ -29,6 +29,7 @@ from itma.models.feedback import readable
 from itma.models.hub_names import hub_name
 from itma.models.retriever import Retriever
 from itma.records import STEPS, Fill
+from itma.retrieval.request import SearchRequest, value_of
 
 if TYPE_CHECKING:  # a training explains queries of a test, without any catalogue
     from itma.retrieval.catalogue import Catalogue
@@ -171,7 +172,7 @@ def case_of(
         pixels = model.preprocess.read(target)
         return Case(model, _embedding(model, pixels), reference, feedback, pixels, None, None, name, _name(target))
     if target is None:
-        hits = catalogue.search(image, text, 1, id=id)
+        hits = value_of(catalogue.answer([SearchRequest(image, text, 1, id=id)])[0])
         if not hits:
             raise errors.ExplanationError("the catalogue has no hit that could be explained; give a target")
         target = hits[0].id

@@ -569,8 +569,7 @@ class Catalogue:
                 if name != about.table:
                     self._store.drop(name)
             items.compact(keep)
-            wanted = recall or (about.ann.wanted if about.ann is not None else 0.98)
-            new = building.build_index(items, about, recall=wanted, exact_items=self._exact_items)
+            new = building.build_index(items, about, recall=recall or about.recall, exact_items=self._exact_items)
             if new != about:
                 manifest.write(self._store, new)
             building.syncing(self._store, new)()

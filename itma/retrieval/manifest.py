@@ -83,6 +83,11 @@ class About:
     sources: tuple[str, ...] = ()
     """What was indexed last, for people."""
 
+    @property
+    def recall(self) -> float:
+        """What an index of it must reach."""
+        return 0.98 if self.ann is None else self.ann.wanted
+
     def to_json(self) -> str:
         """As a document."""
         return json.dumps({"format": FORMAT, **asdict(self)}, indent=2) + "\n"

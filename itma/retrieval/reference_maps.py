@@ -17,8 +17,7 @@ from itma.retrieval.ingest.embedding import maps_from_bytes
 from itma.retrieval.ingest.image_names import ImageNames
 from itma.retrieval.ingest.rows import to_stored
 from itma.retrieval.manifest import About
-from itma.retrieval.stores.base import Items, read_column
-from itma.retrieval.stores.conditions import Test
+from itma.retrieval.stores.base import Items
 
 _AT_ONCE = 32
 """Images that go through the image encoder together."""
@@ -143,9 +142,3 @@ def unknown_item_error(name: str) -> UnknownItemError:
 def embedding_of_item(items: Items, name: str) -> np.ndarray:
     """(dim,) float32: what the catalogue holds of one item."""
     return np.array(only(items, name, ["embedding"])["embedding"], dtype=np.float32)
-
-
-def ids_with_image(items: Items, images: Sequence[str]) -> list[str]:
-    """The items whose image is named by one of these, as a store holds names."""
-    where = Test("_image", "in", tuple(images), "text")
-    return list(read_column(items, "id", where))

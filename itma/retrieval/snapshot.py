@@ -26,8 +26,9 @@ from itma.retrieval.ingest.rows import Item, Page, to_shown, to_stored, unit
 from itma.retrieval.manifest import About
 from itma.retrieval.nothing import explain_no_hits
 from itma.retrieval.query_encoder import QueryEncoder, Search, each
-from itma.retrieval.request import SearchRequest, is_of, value_of
+from itma.retrieval.request import SearchRequest, is_of
 from itma.retrieval.stores.base import Items, Ranked, metadata_of, read_column, scan_embeddings
+from itma.retrieval.stores.conditions import Test
 
 log = logging.getLogger(__name__)
 
@@ -116,12 +117,6 @@ class Snapshot:
         self._rank_together(searches)
         each(searches, self._finish)
         return [search.answer for search in searches if search.answer is not None]
-
-    def search(
-        self, image: Source | None = None, text: str | None = None, k: int = 10, *, id: str | None = None
-    ) -> Hits:
-        """The k items that fit; see `Catalogue.search`, whose arguments and errors these are."""
-        return value_of(self.answer([SearchRequest(image, text, k, id=id)])[0])
 
     def search_all(
         self, embeddings: np.ndarray, k: int, *, where: Where | None = None, fields: Sequence[str] = ()
@@ -303,8 +298,9 @@ class Snapshot:
         # a link may be the item itself, or lead to it
         names = [name for follow in (False, True) for name in self.image_names.all_names(image, follow=follow)]
         wanted = [to_stored(name) for name in dict.fromkeys(names)]
-        matrix = self._matrix  # not loaded for this alone
-        return reference_maps.ids_with_image(self.items, wanted) if matrix is None else matrix.ids_with_image(wanted)
+        if self._matrix is not None:  # not loaded for this alone
+            return self._matrix.ids_with_image(wanted)
+        return list(read_column(self.items, "id", Test("_image", "in", tuple(wanted), "text")))
 
     def _leave_out_same(self, search: Search) -> None:
         """Leave out items that show the image of the reference, and say so."""

@@ -160,14 +160,14 @@ def update(
     return outcome
 
 
-def finish(store: Store, items: Items, about: About, outcome: Outcome, *, recall: float) -> None:
+def finish(store: Store, items: Items, about: About, outcome: Outcome, *, recall: float, complete: bool = True) -> None:
     """Write down what was left out, tidy up where something changed, and say that the work is done."""
     write_skipped(store, outcome.skipped)
     if outcome.new or outcome.changed or outcome.removed:
         tidy(items)
         about = build_index(items, about, recall=recall)
     image_names.sweep(store.address, items)
-    about = replace(about, complete=True)
+    about = replace(about, complete=complete)
     manifest.write(store, about)
     syncing(store, about)()
 

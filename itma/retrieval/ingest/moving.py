@@ -19,7 +19,7 @@ from itma.retrieval import manifest
 from itma.retrieval.ingest import building, image_names
 from itma.retrieval.ingest.embedding import Here
 from itma.retrieval.ingest.image_names import ImageNames, keep_given_name, own_folder
-from itma.retrieval.ingest.indexing import SKIPPED, Outcome, index
+from itma.retrieval.ingest.indexing import Outcome, index, read_skipped
 from itma.retrieval.ingest.listing import PARQUET_ENDINGS, Entry, Listing, kind_of_column, open_parquet, plain_value
 from itma.retrieval.ingest.rows import Item, Row, check_column, plain_type, table_of, to_shown, type_of, unit
 from itma.retrieval.manifest import About
@@ -67,16 +67,11 @@ def copy(source: Store, items: Items, about: About, images: Path | None, target:
                 made.insert(arrow().Table.from_batches([batch]))
             if made.count() != items.count():
                 raise DataError(f"{items.count():,} items were to be copied, but {made.count():,} arrived; try again")
-            image_names.sweep(target.address, made)
-            building.tidy(made)
             run = about.run and manifest.record_folder(manifest.find_folder(about.run, source.address), target.address)
             folder = None if images is None else manifest.record_folder(images.absolute(), target.address)
             new = replace(about, table=name, run=run, images=folder, ann=None)
-            new = building.build_index(made, new, recall=0.98 if about.ann is None else about.ann.wanted)
-            skipped = source.read(SKIPPED)
-            if skipped is not None:
-                target.write(SKIPPED, skipped)
-            manifest.write(target, new)
+            outcome = Outcome(new=made.count(), skipped=read_skipped(source))
+            building.finish(target, made, new, outcome, recall=about.recall, complete=about.complete)
         target.sync()
 
 
@@ -125,7 +120,7 @@ def reindex(
             )
         if not outcome.new:
             raise DataError(f"none of the {len(ids):,} images can be read; the first is {outcome.skipped[0]}")
-        building.finish(store, made, new, outcome, recall=0.98 if about.ann is None else about.ann.wanted)
+        building.finish(store, made, new, outcome, recall=about.recall)
     return outcome
 
 
