@@ -73,13 +73,13 @@ class Catalogue:
         outcome: Outcome | None = None,
     ) -> None:
         if not hasattr(store, "stamp"):
-            given = str(store)
+            name = str(store)
             raise ConfigError(
-                f"Catalogue({given!r:.60}): open a catalogue with Catalogue.open({given!r:.60}), or make one with "
+                f"Catalogue({name!r:.60}): open a catalogue with Catalogue.open({name!r:.60}), or make one with "
                 "Catalogue.build"
             )
         self._store, self._version, self._exact_items = store, version, exact_items
-        self._given, self._runtime, self._device = model, runtime, device
+        self._model, self._runtime, self._device = model, runtime, device
         self.outcome = outcome
         """What the indexing that this object comes from did."""
         self._lock = threading.Lock()
@@ -114,11 +114,11 @@ class Catalogue:
         if before is not None and before.about.fingerprint == about.fingerprint:
             encoder = before.encoder
         else:
-            given = model or (self._given if before is None else None)
-            encoder = QueryEncoder(lambda: _model_of(about, address, given, self._runtime, self._device))
+            source_model = model or (self._model if before is None else None)
+            encoder = QueryEncoder(lambda: _model_of(about, address, source_model, self._runtime, self._device))
             if before is not None and before.encoder.is_open:
                 encoder.open()
-                self._given = None
+                self._model = None
         return Snapshot(items, about, document, images, encoder, address, self._exact_items, before)
 
     # -- making and opening -------------------------------------------------------------------------------------------
@@ -163,7 +163,7 @@ class Catalogue:
         """
         store = store_at(path)
         _refuse_existing(store, replace=options.replace, update=update)
-        wanted = listing(Path(source), options=options, own=own_folder(str(path)))
+        items_listed = listing(Path(source), options=options, own=own_folder(str(path)))
         updating = update and manifest.exists(store)
         runtime = options.runtime
         if isinstance(model, Embedder):
@@ -187,12 +187,12 @@ class Catalogue:
         with _workers(options, model, device, runtime, retriever) as workers, store.writing(f"indexing {source}"):
             if updating:
                 outcome = building.update(
-                    store, wanted, retriever, run, options, workers, runtime=runtime, progress=progress
+                    store, items_listed, retriever, run, options, workers, runtime=runtime, progress=progress
                 )
             else:
-                outcome = building.make(store, wanted, retriever(), run, options, workers, progress=progress)
+                outcome = building.make(store, items_listed, retriever(), run, options, workers, progress=progress)
         model = retriever() if retriever.cache_info().currsize else model
-        return cls(store, model=model, device=device, images=wanted.root, outcome=outcome)
+        return cls(store, model=model, device=device, images=items_listed.root, outcome=outcome)
 
     @classmethod
     def open(
@@ -266,9 +266,9 @@ class Catalogue:
         retriever = None if model is None else _open(model, device, "torch")
         run = _run_of(model)
         with store.writing("importing embeddings"):
-            given = source if isinstance(source, str | Path) else list_items(source)
+            items = source if isinstance(source, str | Path) else list_items(source)
             moving.import_embeddings(
-                store, given, retriever, run, images=images, durable=durable, recall=recall, progress=progress
+                store, items, retriever, run, images=images, durable=durable, recall=recall, progress=progress
             )
         return cls(store, model=retriever, device=device)
 
@@ -282,7 +282,7 @@ class Catalogue:
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickled, or copied, it is opened anew; a catalogue whose model is in memory alone cannot be."""
-        given = self._given if isinstance(self._given, str | Path) else None
+        model = self._model if isinstance(self._model, str | Path) else None
         again = partial(
             Catalogue.open,
             version=self._version,
@@ -290,12 +290,12 @@ class Catalogue:
             device=self._device,
             without_model=not self.snapshot.encoder.is_open,
         )
-        return again, (self._store.address, given)
+        return again, (self._store.address, model)
 
     def __repr__(self) -> str:
-        shown = self.snapshot
-        by = "made elsewhere" if shown.about.model is None else f"embedded by {shown.about.model!r}"
-        return f"<Catalogue of {len(shown):,} images from {str(shown.images)!r}, {by}>"
+        snapshot = self.snapshot
+        by = "made elsewhere" if snapshot.about.model is None else f"embedded by {snapshot.about.model!r}"
+        return f"<Catalogue of {len(snapshot):,} images from {str(snapshot.images)!r}, {by}>"
 
     @property
     def snapshot(self) -> Snapshot:
@@ -315,8 +315,8 @@ class Catalogue:
     @property
     def run(self) -> Path | None:
         """The run folder of its model, where it is known and there."""
-        if isinstance(self._given, str | Path):
-            there = locate(self._given)
+        if isinstance(self._model, str | Path):
+            there = locate(self._model)
             return there if there.is_dir() else None
         return self.snapshot.run
 
@@ -510,7 +510,9 @@ class Catalogue:
     def image_paths(self) -> list[Path]:
         """Where the items' images were when they were indexed; those without an image are passed over."""
         return self._ask(
-            lambda shown: [Path(shown.path(name)) for name in sorted(filter(None, read_column(shown.items, "_image")))]
+            lambda snapshot: [
+                Path(snapshot.path(name)) for name in sorted(filter(None, read_column(snapshot.items, "_image")))
+            ]
         )
 
     def name_of(self, image: str | Path) -> str:
@@ -619,7 +621,7 @@ class Catalogue:
                 progress=progress,
             )
         with self._lock:
-            self._given, self._runtime, self._device = retriever if run is None else run, runtime, device
+            self._model, self._runtime, self._device = retriever if run is None else run, runtime, device
             before = self._snapshot
             self._snapshot = self._read(None, self._store.stamp(manifest.NAME), before.images, retriever)
         return outcome
@@ -678,7 +680,7 @@ class Catalogue:
         if manifest.exists(target):
             raise CatalogueError(f"{target.address!r} is a catalogue already; choose another path for the copy")
         _refuse_existing(target, replace=False, update=False)
-        self._ask(lambda shown: moving.copy(self._store, shown.items, shown.about, shown.images, target))
+        self._ask(lambda snapshot: moving.copy(self._store, snapshot.items, snapshot.about, snapshot.images, target))
 
     @staticmethod
     def restore(backup: str | Path, path: str | Path, *, replace: bool = False) -> None:
@@ -692,8 +694,8 @@ class Catalogue:
         target = store_at(path)
         _refuse_existing(target, replace=replace, update=False)
         copied = Catalogue.open(backup, without_model=True)
-        shown = copied.snapshot
-        moving.copy(copied._store, shown.items, shown.about, shown.images, target)
+        snapshot = copied.snapshot
+        moving.copy(copied._store, snapshot.items, snapshot.about, snapshot.images, target)
 
     def export(self, file: str | Path) -> int:
         """Write all items to a file: `.parquet` (ids, embeddings, images, metadata) or `.npz` (ids, embeddings).
@@ -718,7 +720,9 @@ class Catalogue:
         Returns:
             Groups of two and more; every member of a near group is near to its first.
         """
-        return self._ask(lambda shown: duplicates.groups(shown.items, threshold, shown.nearest, progress=progress))
+        return self._ask(
+            lambda snapshot: duplicates.groups(snapshot.items, threshold, snapshot.nearest, progress=progress)
+        )
 
 
 def is_lost(answer: object) -> bool:
@@ -727,7 +731,7 @@ def is_lost(answer: object) -> bool:
 
 
 def _model_of(
-    about: About, address: str, given: Model | None, runtime: str | None, device: torch.device | None
+    about: About, address: str, model: Model | None, runtime: str | None, device: torch.device | None
 ) -> Embedder:
     """The model that made a catalogue.
 
@@ -741,7 +745,6 @@ def _model_of(
             "embedding or by the id of an item",
             public="this catalogue has no model; search by an embedding or from one of its items",
         )
-    model = given
     if model is None:
         if about.run is None:
             raise CatalogueError(
@@ -755,8 +758,8 @@ def _model_of(
                 "is now (--run RUN on the command line, Catalogue.open(path, model) in Python), or index again"
             )
     retriever = _open(model, device, runtime or about.runtime)
-    mine = retriever.fingerprint()
-    if mine != about.fingerprint:
+    fingerprint = retriever.fingerprint()
+    if fingerprint != about.fingerprint:
         if (retriever.runtime, about.runtime).count("onnx-int8") == 1:
             raise CatalogueError(
                 f"the catalogue {address!r} was made with the runtime {about.runtime!r} and cannot be searched with "
@@ -765,8 +768,8 @@ def _model_of(
             )
         raise CatalogueError(
             f"the catalogue {address!r} was made by another model ({about.model!r}, {about.fingerprint[:12]}…) than "
-            f"this one ({retriever.name!r}, {mine[:12]}…); their embeddings cannot be compared. Open it with its "
-            "own model, or move it to this one with itma reindex (a run that was trained further is another model "
+            f"this one ({retriever.name!r}, {fingerprint[:12]}…); their embeddings cannot be compared. Open it with "
+            "its own model, or move it to this one with itma reindex (a run that was trained further is another model "
             "too)"
         )
     return retriever

@@ -90,27 +90,27 @@ class RayWorkers:
             if free and not running:
                 return
             (done,), _ = self._ray.wait([*running, *starting], num_returns=1)
-            actor, held = (starting.pop(done), None) if done in starting else running.pop(done)
+            actor, parcel = (starting.pop(done), None) if done in starting else running.pop(done)
             try:
                 result = self._ray.get(done)
             except RayError as error:
                 _raise_own(error)
-                if held is None:
+                if parcel is None:
                     opening = opening.after_death(error)
                     time.sleep(1)  # a machine that has just gone is still counted for a moment
                 else:
-                    again.append(held.after_death(error))
+                    again.append(parcel.after_death(error))
                 free = [each for each in free if each is not actor]
                 if actor in self._actors:  # each is replaced once, however much it had in hand
                     self._drop(actor)
                     starting |= {new.ready.remote(): new for new in self._start(1)}
                 continue
-            if held is None:
+            if parcel is None:
                 free += [actor] * _IN_HAND
                 continue
             if actor in self._actors:
                 free.append(actor)
-            yield from _check_paths(result, held)
+            yield from _check_paths(result, parcel)
 
     def _start(self, number: int | None = None) -> list[Any]:
         """New workers, as many as the cluster has room for; they are there when they say so."""

@@ -81,14 +81,14 @@ def groups(items: Items, threshold: float | None, nearest: Nearest, *, progress:
                         near.setdefault(name, set()).add(other)
                         near.setdefault(other, set()).add(name)
             meter.update(len(names))
-    made, taken = [], set[str]()
+    near_groups, grouped = [], set[str]()
     for name in sorted(near, key=lambda name: (-len(near[name]), name)):
-        members = sorted(near[name] - taken)
-        if name not in taken and members:
-            taken |= {name, *members}
-            made.append(Group(tuple(map(to_shown, [name, *members])), False))
+        members = sorted(near[name] - grouped)
+        if name not in grouped and members:
+            grouped |= {name, *members}
+            near_groups.append(Group(tuple(map(to_shown, [name, *members])), False))
     alike = [Group(tuple(map(to_shown, names)), True) for names in same]
-    order = sorted([*alike, *made], key=lambda group: (not group.same_content, -len(group.ids), group.ids))
+    order = sorted([*alike, *near_groups], key=lambda group: (not group.same_content, -len(group.ids), group.ids))
     return Groups(order, threshold)
 
 
@@ -128,7 +128,7 @@ def one_of_each(items: Items, hits: Ranked, distinct: str | float) -> Ranked:
     values = rows[column].to_pylist() if isinstance(distinct, str) else embeddings_of(rows[column])
     value_of = dict(zip(rows["id"].to_pylist(), values, strict=True))
     chosen: Ranked = []
-    seen: set[object] = set()
+    values_before: set[object] = set()
     vectors: list[np.ndarray] = []
     for hit in hits:
         if hit[0] not in value_of:  # an engine without versions may have lost it by now
@@ -140,8 +140,8 @@ def one_of_each(items: Items, hits: Ranked, distinct: str | float) -> Ranked:
             vectors.append(value)
         elif value is not None:
             value = tuple(value) if isinstance(value, list) else value
-            if value in seen:
+            if value in values_before:
                 continue
-            seen.add(value)
+            values_before.add(value)
         chosen.append(hit)
     return chosen

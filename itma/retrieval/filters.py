@@ -64,9 +64,9 @@ def filter_of(where: Where | None, columns: "Mapping[str, pa.DataType]") -> Filt
     if isinstance(where, str):
         return _Reader(where, kinds).whole()
     parts: list[Condition] = []
-    for asked, wanted in where.items():
-        column = column_named(asked, kinds)
-        comparisons = wanted if isinstance(wanted, Mapping) else {"in" if several(wanted) else "=": wanted}
+    for name, entry in where.items():
+        column = column_named(name, kinds)
+        comparisons = entry if isinstance(entry, Mapping) else {"in" if several(entry) else "=": entry}
         for comparison, value in comparisons.items():
             if comparison not in (*COMPARISONS, "not in"):
                 raise UnknownNameError("comparison", comparison, (*COMPARISONS, "not in"))
@@ -90,16 +90,16 @@ def column_named(name: str, columns: Iterable[str], *, any_case: bool = False, a
     Raises:
         UnknownNameError: there is none.
     """
-    known = list(columns)
-    if name in known:
+    names = list(columns)
+    if name in names:
         return name
-    alike = [each for each in known if compose(each) == compose(name)] if isinstance(name, str) else []
+    alike = [each for each in names if compose(each) == compose(name)] if isinstance(name, str) else []
     if any_case and not alike:
-        alike = [each for each in known if compose(each).casefold() == compose(name).casefold()]
+        alike = [each for each in names if compose(each).casefold() == compose(name).casefold()]
     if len(alike) != 1:
-        if not advice and set(known) <= {"id"}:
+        if not advice and set(names) <= {"id"}:
             advice = "There is no metadata: columns come from a table that is indexed (itma index RUN TABLE CATALOGUE)."
-        raise UnknownNameError("column", name, known, advice=advice)
+        raise UnknownNameError("column", name, names, advice=advice)
     return alike[0]
 
 
@@ -119,8 +119,8 @@ def _of_mapping(column: str, comparison: str, value: Any, kind: str) -> Conditio
         return make_test(column, comparison, value, kind)
     test = make_test(column, "in" if "in" in comparison else "=", value, kind)
     values = test.value if isinstance(test.value, tuple) else (test.value,)
-    missing, held = Test(column, "=", None, kind), [each for each in values if each is not None]
-    condition = _one_of(column, held, kind)
+    missing, present = Test(column, "=", None, kind), [each for each in values if each is not None]
+    condition = _one_of(column, present, kind)
     if comparison in ("=", "in"):
         return Some((condition, missing)) if None in values else condition
     return Every((Not(condition), Not(missing))) if None in values else Some((missing, Not(condition)))

@@ -17,7 +17,7 @@ NAME = "writer.lock"
 
 
 @dataclass(frozen=True)
-class Held:
+class WriterLock:
     """A lock that is held."""
 
     path: Path
@@ -44,7 +44,7 @@ class Held:
 
 
 @contextmanager
-def writing(folder: Path, what: str) -> Iterator[Held]:
+def writing(folder: Path, what: str) -> Iterator[WriterLock]:
     """Hold the folder's lock.
 
     The lock belongs to the open file, not to what stands in it: whoever is killed lets go of it at once, and a file
@@ -58,9 +58,9 @@ def writing(folder: Path, what: str) -> Iterator[Held]:
         BusyError: another process, or another thread of this one, is writing.
         StorageError: the folder cannot be written to.
     """
-    held = _lock(folder)
+    lock = _lock(folder)
     since = datetime.now().astimezone().isoformat(timespec="seconds")
-    with held.file as file:
+    with lock.file as file:
         about = {"process": os.getpid(), "machine": platform.node(), "what": what, "since": since}
         with suppress(OSError):  # a full disk shall not keep anybody from deleting
             file.seek(0)
@@ -68,28 +68,28 @@ def writing(folder: Path, what: str) -> Iterator[Held]:
             file.write(json.dumps(about))
             file.flush()
         try:
-            yield held
+            yield lock
         finally:
             with suppress(OSError):
                 file.truncate(0)
 
 
-def _lock(folder: Path) -> Held:
+def _lock(folder: Path) -> WriterLock:
     """The lock, of the file that stands at the path now: between opening and locking it may have been replaced."""
     while True:
         try:
-            held = Held(folder / NAME, (folder / NAME).open("a+", encoding="utf-8"))
+            lock = WriterLock(folder / NAME, (folder / NAME).open("a+", encoding="utf-8"))
         except OSError as error:
             raise to_storage_error(folder, error) from error
         try:
-            if not _take(held.file):
-                raise BusyError(f"the catalogue {str(folder)!r} is being written by {_holder(held.file)}")
-            if held.is_there():
-                return held
+            if not _take(lock.file):
+                raise BusyError(f"the catalogue {str(folder)!r} is being written by {_holder(lock.file)}")
+            if lock.is_there():
+                return lock
         except BaseException:
-            held.file.close()
+            lock.file.close()
             raise
-        held.file.close()
+        lock.file.close()
 
 
 def _take(file: IO[str]) -> bool:

@@ -62,13 +62,13 @@ def _near(items: Items, test: Test | Like) -> str:
         return "; the column holds no value"
     kind = "text" if isinstance(test, Like) else test.kind
     if kind in ("text", "texts"):
-        wanted = [each.casefold().strip("%_") for each in _values(test) if each]
+        texts = [each.casefold().strip("%_") for each in _values(test) if each]
         folded: dict[str, str] = {}
         for value, _ in counts.most_common():
             folded.setdefault(value.casefold(), value)
         near = dict.fromkeys(
             folded[each]
-            for one in wanted
+            for one in texts
             for each in [
                 *([one] if one in folded else []),
                 *get_close_matches(one, folded, n=_NEAR, cutoff=0.5),

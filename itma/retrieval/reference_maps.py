@@ -43,15 +43,15 @@ class ReferenceMaps:
         """
         columns = ["id", "_stamp", "_image", *(["_tokens"] if about.tokens else [])]
         answers: dict[str, list[torch.Tensor] | ItmaError] = {}
-        wanted: dict[str, str] = {}
+        names_left: dict[str, str] = {}
         for name in dict.fromkeys(names):
             try:
-                wanted[to_stored(name)] = name
+                names_left[to_stored(name)] = name
             except DataError as error:
                 answers[name] = error
         missing: dict[str, tuple[tuple[str, int], Path]] = {}
-        for row in items.get(list(wanted), columns).to_pylist():
-            name = wanted.pop(row["id"])
+        for row in items.get(list(names_left), columns).to_pylist():
+            name = names_left.pop(row["id"])
             key = (name, row["_stamp"])
             if (maps := self._look_up(key)) is not None:
                 answers[name] = maps
@@ -64,29 +64,29 @@ class ReferenceMaps:
                 )
             else:
                 missing[name] = key, files.file(row["_image"])
-        answers |= {name: unknown_item_error(name) for name in wanted.values()}
+        answers |= {name: unknown_item_error(name) for name in names_left.values()}
         return answers | self._make(missing, model)
 
     def _make(
         self, missing: Mapping[str, tuple[tuple[str, int], Path]], model: Embedder
     ) -> "dict[str, list[torch.Tensor] | ItmaError]":
         """Maps of images, several at once; they are kept."""
-        made: dict[str, list[torch.Tensor] | ItmaError] = {}
+        answers: dict[str, list[torch.Tensor] | ItmaError] = {}
         names = list(missing)
         for first in range(0, len(names), _AT_ONCE):
             part = names[first : first + _AT_ONCE]
             with ThreadPoolExecutor(min(len(part), os.cpu_count() or 1)) as pool:
                 pixels = dict(zip(part, pool.map(lambda name: _read(model, missing[name][1]), part), strict=True))
-            made |= {name: error for name, error in pixels.items() if isinstance(error, ItmaError)}
+            answers |= {name: error for name, error in pixels.items() if isinstance(error, ItmaError)}
             read = {name: image for name, image in pixels.items() if isinstance(image, torch.Tensor)}
             if not read:
                 continue
             levels = model.feature_maps(torch.stack(list(read.values())))
             for index, name in enumerate(read):
                 maps = [level[index : index + 1].clone() for level in levels]
-                made[name] = maps
+                answers[name] = maps
                 self._keep(missing[name][0], maps)
-        return made
+        return answers
 
     def _look_up(self, key: tuple[str, int]) -> list[torch.Tensor] | None:
         with self._lock:

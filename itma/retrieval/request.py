@@ -87,7 +87,7 @@ class SearchRequest:
         _check("distinct", self.distinct, is_distinct, "a column or a cosine")
         if is_of(self.distinct, Real) and not -1 <= float(self.distinct or 0) <= 1:
             raise ConfigError(f"distinct={self.distinct} is neither a column nor a cosine from -1 to 1")
-        if sum(given is not None for given in (self.image, self.id, self.embedding, self.pixels)) > 1:
+        if sum(each is not None for each in (self.image, self.id, self.embedding, self.pixels)) > 1:
             raise DataError("a query has one reference: give an image, an id, or an embedding")
         if self.embedding is not None and self.has_feedback:
             raise DataError("an embedding cannot be changed by a sentence; give an image or an id with the text")
@@ -102,8 +102,8 @@ class SearchRequest:
         """All that counts of what was said."""
         from itma.data.tokenizer import EARLIER
 
-        said = [one for one in (*self.earlier, self.text or "") if one.strip()]
-        return EARLIER.join(said) if self.earlier else self.text
+        sentences = [one for one in (*self.earlier, self.text or "") if one.strip()]
+        return EARLIER.join(sentences) if self.earlier else self.text
 
 
 def _list_texts(options: object, *names: str) -> None:
@@ -113,12 +113,12 @@ def _list_texts(options: object, *names: str) -> None:
         DataError: one of them is something else than texts.
     """
     for name in names:
-        given = getattr(options, name)
-        if isinstance(given, str):
-            raise DataError(f"{name}={given!r} is one text where a list is expected; write [...] around it")
-        _check(name, given, isinstance(given, Iterable), "a list of texts")
-        listed = tuple(given)
-        _check(name, given, all(isinstance(each, str) for each in listed), "a list of texts")
+        texts = getattr(options, name)
+        if isinstance(texts, str):
+            raise DataError(f"{name}={texts!r} is one text where a list is expected; write [...] around it")
+        _check(name, texts, isinstance(texts, Iterable), "a list of texts")
+        listed = tuple(texts)
+        _check(name, texts, all(isinstance(each, str) for each in listed), "a list of texts")
         object.__setattr__(options, name, listed)
 
 
@@ -228,8 +228,8 @@ def takes(
         whole = own.replace(parameters=sorted(parameters, key=lambda each: each.kind))
 
         @wraps(function)
-        def call(*given: Any, **named: Any) -> Answer:
-            arguments = whole.bind_partial(*given, **named).arguments
+        def call(*positional: Any, **keywords: Any) -> Answer:
+            arguments = whole.bind_partial(*positional, **keywords).arguments
             single = {each: arguments.pop(each) for each in choices if each in arguments}
             if arguments.get(name) is not None and single:
                 raise ConfigError(f"give {name}={shape.__name__}(...) or {', '.join(single)}, not both")

@@ -297,10 +297,10 @@ class Snapshot:
             return []
         # a link may be the item itself, or lead to it
         names = [name for follow in (False, True) for name in self.image_names.all_names(image, follow=follow)]
-        wanted = [to_stored(name) for name in dict.fromkeys(names)]
+        names = [to_stored(name) for name in dict.fromkeys(names)]
         if self._matrix is not None:  # not loaded for this alone
-            return self._matrix.ids_with_image(wanted)
-        return list(read_column(self.items, "id", Test("_image", "in", tuple(wanted), "text")))
+            return self._matrix.ids_with_image(names)
+        return list(read_column(self.items, "id", Test("_image", "in", tuple(names), "text")))
 
     def _leave_out_same(self, search: Search) -> None:
         """Leave out items that show the image of the reference, and say so."""

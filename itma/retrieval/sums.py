@@ -54,18 +54,18 @@ def record(folder: Path, name: str) -> None:
     Raises:
         OSError: a file cannot be read, or the sums cannot be written.
     """
-    known = _read_known(folder)
+    sums = _read_known(folder)
     if (folder / name).is_dir():
-        there = set(_files(folder, name))
-        new = {path: file_sum(folder / path) for path in sorted(there) if path not in known}
+        present = set(_files(folder, name))
+        new = {path: file_sum(folder / path) for path in sorted(present) if path not in sums}
     else:
-        there, new = {name}, {name: file_sum(folder / name)}
-    now = {path: sum for path, sum in known.items() if path in there or not path.startswith(f"{name}/")}
-    now = {path: sum for path, sum in now.items() if path in there or (folder / path.partition("/")[0]).exists()}
-    if now | new == known:
+        present, new = {name}, {name: file_sum(folder / name)}
+    now = {path: sum for path, sum in sums.items() if path in present or not path.startswith(f"{name}/")}
+    now = {path: sum for path, sum in now.items() if path in present or (folder / path.partition("/")[0]).exists()}
+    if now | new == sums:
         return
-    lines = "".join(f"{sum}  {path}\n" for path, sum in (now | new).items() if path not in known)
-    if len(now) == len(known) and not new.keys() & known.keys():  # nothing but new files: a killed writer costs a line
+    lines = "".join(f"{sum}  {path}\n" for path, sum in (now | new).items() if path not in sums)
+    if len(now) == len(sums) and not new.keys() & sums.keys():  # nothing but new files: a killed writer costs a line
         with (folder / NAME).open("a", encoding="utf-8", errors="surrogateescape") as file:
             file.write(lines)
     else:
@@ -75,17 +75,17 @@ def record(folder: Path, name: str) -> None:
 
 def verify(folder: Path) -> Verification:
     """Read all files of a catalogue's folder and compare them with their sums."""
-    known = _read_known(folder)
+    sums = _read_known(folder)
     right, damaged, unknown = 0, [], []
-    paths = [path for path in known if "/" not in path and (folder / path).exists()]
+    paths = [path for path in sums if "/" not in path and (folder / path).exists()]
     for table in sorted(folder.glob("*.lance")):
         paths += _files(folder, table.name)
     for path in paths:
-        if path not in known:
+        if path not in sums:
             unknown.append(path)
             continue
         try:
-            same = file_sum(folder / path) == known[path]
+            same = file_sum(folder / path) == sums[path]
         except FileNotFoundError:  # tidied up in the meantime
             continue
         except OSError:  # of a bad sector
@@ -99,9 +99,9 @@ def verify(folder: Path) -> Verification:
 
 def newest_version(folder: Path, table: str) -> int:
     """The newest version of a table that a sum was kept of; 0 where there is none."""
-    found = re.findall(rf"^{table}\.lance/_versions/(\d+)\.manifest$", "\n".join(_read_known(folder)), re.MULTILINE)
+    numbers = re.findall(rf"^{table}\.lance/_versions/(\d+)\.manifest$", "\n".join(_read_known(folder)), re.MULTILINE)
     # the engine counts down in names, so that the newest stands first
-    return max((2**64 - 1 - number if (number := int(name)) > 2**63 else number for name in found), default=0)
+    return max((2**64 - 1 - number if (number := int(name)) > 2**63 else number for name in numbers), default=0)
 
 
 def _read_known(folder: Path) -> dict[str, str]:

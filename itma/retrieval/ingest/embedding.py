@@ -98,12 +98,12 @@ class Here:
 
     def _embed(self, waiting: Sequence[tuple[Looked, torch.Tensor | None]], tokens: bool) -> Iterator[Looked]:
         new = [pixels for _, pixels in waiting if pixels is not None]
-        made = embed(self._model(), new, tokens) if new else iter(())
+        answers = embed(self._model(), new, tokens) if new else iter(())
         for looked, pixels in waiting:
             if pixels is None:
                 yield looked
             else:
-                embedding, map_bytes = next(made)
+                embedding, map_bytes = next(answers)
                 yield replace(looked, embedding=embedding, tokens=map_bytes)
 
 

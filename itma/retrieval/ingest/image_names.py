@@ -110,9 +110,9 @@ def sweep(address: str, items: Items) -> None:
     if own is None or not (own / FOLDER).is_dir():
         return
     try:
-        used = set(_inside(items))
+        names_used = set(_inside(items))
         for path in (own / FOLDER).iterdir():
-            if _FILE_NAME.fullmatch(path.name) and f"{FOLDER}/{path.name}" not in used:
+            if _FILE_NAME.fullmatch(path.name) and f"{FOLDER}/{path.name}" not in names_used:
                 path.unlink()
     except OSError as error:
         log.warning("images without an item could not be removed from %r: %s", str(own / FOLDER), error)

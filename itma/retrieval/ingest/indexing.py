@@ -146,16 +146,16 @@ def index(
         _retouch(items, retouched, writer, options.tokens)
         writer.commit()
     if options.prune and not begun_empty:
-        wanted = set(map(to_stored, listing.ids))
+        listed = set(map(to_stored, listing.ids))
         names = set(read_column(items, "id"))
-        lost = sorted((names - wanted) | (names & {*map(to_stored, gone)}))
+        lost = sorted((names - listed) | (names & {*map(to_stored, gone)}))
         items.delete(lost)
         committed()
         outcome.removed = len(lost)
     if added:
-        shown = set(added.values())
+        images_added = set(added.values())
         rows = read_columns(items, "id", "_image")
-        outcome.again = sum(image in shown and name not in added for name, image in rows)
+        outcome.again = sum(image in images_added and name not in added for name, image in rows)
     return outcome
 
 

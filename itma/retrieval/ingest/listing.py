@@ -115,8 +115,8 @@ class Listing:
         what = f"{len(self.ids):,} items in {str(self.source)!r}"
         if not self.columns:
             return what
-        shown = ", ".join(f"{name} ({SHOWN[kind_of(kind)]})" for name, kind in self.columns.items())
-        return f"{what}, with {shown}"
+        columns = ", ".join(f"{name} ({SHOWN[kind_of(kind)]})" for name, kind in self.columns.items())
+        return f"{what}, with {columns}"
 
 
 @takes(IndexOptions)
@@ -458,7 +458,7 @@ def _refuse_doubles(source: Path, ids: Sequence[str], lines: Sequence[int]) -> N
         first[name] = line
 
 
-def _image_ids(cells: Sequence[Any], first: int, taken: set[str]) -> list[Any]:
+def _image_ids(cells: Sequence[Any], first: int, own_paths: set[str]) -> list[Any]:
     """The ids of items that have no other: their images' names, or else their places in the table, from 0.
 
     Args:
@@ -466,21 +466,21 @@ def _image_ids(cells: Sequence[Any], first: int, taken: set[str]) -> list[Any]:
         first: the place of the first of them.
         taken: paths of embedded images so far, which need not differ; new ones are added.
     """
-    made = []
+    ids = []
     for number, cell in enumerate(cells, first):
         value = _name_or_image(cell)
         if isinstance(value, Mapping):
             value = value.get("path")
-            if value in taken:
+            if value in own_paths:
                 value = None
             elif isinstance(value, str):
-                taken.add(value)
+                own_paths.add(value)
         embedded = isinstance(value, bytes) or (
             isinstance(value, str) and (value.lstrip()[:5].lower() == "data:" or _is_base64(value))
         )
         none = is_missing(value, MISSING_WORDS) or isinstance(value, list)
-        made.append(f"row-{number}" if embedded or none else value)
-    return made
+        ids.append(f"row-{number}" if embedded or none else value)
+    return ids
 
 
 def _single(cell: Any) -> Any:
@@ -553,9 +553,9 @@ class _Finder:
             return self._write_base64(text, "the base64 text"), ""
         if address := re.match(r"([A-Za-z][A-Za-z0-9+.-]+)://|//[^/]", text):
             if (address[1] or "").lower() != "file":
-                shown = f"{urlsplit(text).scheme or 'https'}://{urlsplit(text).hostname or ''}/…"
+                begin = f"{urlsplit(text).scheme or 'https'}://{urlsplit(text).hostname or ''}/…"
                 raise _NoImageError(
-                    f"{shown} is an address, not a file; download the image and name the file (itma index fetches "
+                    f"{begin} is an address, not a file; download the image and name the file (itma index fetches "
                     "nothing; only a server does, of references, with --urls)"
                 )
             text = url2pathname(urlsplit(text).path)

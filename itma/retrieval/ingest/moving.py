@@ -58,20 +58,20 @@ def copy(source: Store, items: Items, about: About, images: Path | None, target:
         )
     with target.writing(f"copying {source.address}"):
         with building.new_table(target) as name:
-            made = target.create(name, items.schema)
+            table = target.create(name, items.schema)
             image_names.copy_files(source.address, items, target.address)
             names = ImageNames(images, own_folder(source.address))
             for batch in items.scan(items.schema.names, rows=_ROWS):
                 if own_folder(target.address) is None:
                     batch = image_names.with_whole_names(batch, names)
-                made.insert(arrow().Table.from_batches([batch]))
-            if made.count() != items.count():
-                raise DataError(f"{items.count():,} items were to be copied, but {made.count():,} arrived; try again")
+                table.insert(arrow().Table.from_batches([batch]))
+            if table.count() != items.count():
+                raise DataError(f"{items.count():,} items were to be copied, but {table.count():,} arrived; try again")
             run = about.run and manifest.record_folder(manifest.find_folder(about.run, source.address), target.address)
             folder = None if images is None else manifest.record_folder(images.absolute(), target.address)
             new = replace(about, table=name, run=run, images=folder, ann=None)
-            outcome = Outcome(new=made.count(), skipped=read_skipped(source))
-            building.finish(target, made, new, outcome, recall=about.recall, complete=about.complete)
+            outcome = Outcome(new=table.count(), skipped=read_skipped(source))
+            building.finish(target, table, new, outcome, recall=about.recall, complete=about.complete)
         target.sync()
 
 
@@ -111,8 +111,8 @@ def reindex(
             complete=False,
         )
         options = IndexOptions(tokens=new.tokens is not None, batch=batch)
-        made = store.create(name, schema_of(new.dim, columns.items(), tokens=options.tokens))
-        outcome = index(made, listing, Here(lambda: model), options, progress=progress)
+        table = store.create(name, schema_of(new.dim, columns.items(), tokens=options.tokens))
+        outcome = index(table, listing, Here(lambda: model), options, progress=progress)
         if outcome.skipped and not leave_out:
             raise DataError(
                 f"the images of {len(outcome.skipped):,} of {len(ids):,} items cannot be read; the first is "
@@ -120,7 +120,7 @@ def reindex(
             )
         if not outcome.new:
             raise DataError(f"none of the {len(ids):,} images can be read; the first is {outcome.skipped[0]}")
-        building.finish(store, made, new, outcome, recall=about.recall)
+        building.finish(store, table, new, outcome, recall=about.recall)
     return outcome
 
 
@@ -199,10 +199,10 @@ def import_embeddings(
                 "the model that made them, or none"
             )
         items = store.create(name, schema_of(about.dim, metadata))
-        seen: set[str] = set()
+        ids_before: set[str] = set()
         with bar("importing", show=progress, total=total, unit="item") as meter:
             for part in chain([first], parts):
-                _check(part, about.dim, seen, what)
+                _check(part, about.dim, ids_before, what)
                 part = [replace(row, image=keep_given_name(row.image)) for row in part]
                 items.insert(table_of(part, items.schema))
                 names = [row.image for row in part if row.image]
@@ -220,18 +220,18 @@ def import_embeddings(
                 ", ".join(map(repr, missing[:3])) + (", …" if len(missing) > 3 else ""),
                 str(folder or "."),
             )
-        building.finish(store, items, about, Outcome(new=len(seen)), recall=recall)
+        building.finish(store, items, about, Outcome(new=len(ids_before)), recall=recall)
 
 
-def _check(rows: Sequence[Row], dim: int, seen: set[str], what: str) -> None:
+def _check(rows: Sequence[Row], dim: int, ids_before: set[str], what: str) -> None:
     for row in rows:
-        if row.id in seen:
+        if row.id in ids_before:
             raise DataError(f"{what!r}: the id {row.id[:60]!r} stands there twice; give every item its own")
         if row.embedding.shape != (dim,):
             raise DataError(
                 f"{what!r}: the embedding of {row.id[:60]!r} has {row.embedding.shape[0]} numbers; expected {dim}"
             )
-        seen.add(row.id)
+        ids_before.add(row.id)
 
 
 _Given: TypeAlias = "tuple[Iterator[list[Row]], list[pa.Field], int]"

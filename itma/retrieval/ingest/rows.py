@@ -45,8 +45,8 @@ class Item:
         parts = [repr(self.id), *([] if image is None else [f"image={str(image)!r}"])]
         parts += [] if self.embedding is None else [f"embedding=<{len(self.embedding)} numbers>"]
         columns = list(self.fields.items())
-        shown = ", ".join(f"{name}={value!r:.40}" for name, value in columns[:4])
-        parts += [f"{shown}, … {len(columns)} columns" if len(columns) > 4 else shown] if columns else []
+        text = ", ".join(f"{name}={value!r:.40}" for name, value in columns[:4])
+        parts += [f"{text}, … {len(columns)} columns" if len(columns) > 4 else text] if columns else []
         return f"Item({', '.join(parts)})"
 
 
@@ -293,7 +293,7 @@ def _column(field: "pa.Field", rows: Sequence[Row]) -> "pa.Array":
             value = None  # a number that is no number would pass every comparison
         if isinstance(value, datetime) and value.tzinfo is not None:
             value = value.astimezone(UTC).replace(tzinfo=None)
-        if value is not None and (given := _kind(value, field.name)) != kind and (kind, given) != ("number", "whole"):
+        if value is not None and (other := _kind(value, field.name)) != kind and (kind, other) != ("number", "whole"):
             raise DataError(
                 f"the item {row.id[:60]!r} has {value!r} in the column {field.name!r}, which holds {SHOWN[kind]}"
             )

@@ -89,14 +89,14 @@ class Writer:
         }
         fields = _new_columns(self.table, items)
         schema = arrow().schema([*self.table.schema, *fields])
-        written = table_of([rows[item.id] for item in items], schema)  # before anything is changed: it may be refused
+        table = table_of([rows[item.id] for item in items], schema)  # before anything is changed: it may be refused
         if fields:
             self.table.add_columns(fields)
         if new:
-            self.table.insert(written)
+            self.table.insert(table)
         else:
             self.replaced = True
-            self.table.upsert(written)
+            self.table.upsert(table)
 
     def _keep_rows(self, items: Sequence[Item]) -> dict[str, Row]:
         """The rows of items that are there, with other metadata."""

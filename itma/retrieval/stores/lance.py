@@ -79,7 +79,7 @@ class LanceStore:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self._held: list[lock.Held] = []
+        self._locks: list[lock.WriterLock] = []
         """Locks that somebody who uses this object holds."""
 
     @property
@@ -145,8 +145,8 @@ class LanceStore:
         self.drop(name)  # what a killed process may have left there
         with self.committing():
             empty, options = schema.empty_table(), self._options()
-            made = _lance().write_dataset(empty, self._table(name), mode="create", storage_options=options)
-            return LanceItems(self, made)
+            dataset = _lance().write_dataset(empty, self._table(name), mode="create", storage_options=options)
+            return LanceItems(self, dataset)
 
     def open(self, name: str, version: int | None = None) -> "LanceItems":
         """See `Store.open`."""
@@ -155,9 +155,9 @@ class LanceStore:
         with self._translate_errors():
             table = _lance().dataset(self._table(name), storage_options=self._options())
             if version is not None:
-                known = [entry["version"] for entry in table.versions()]
-                if version not in known:
-                    raise UnknownNameError("version", version, [str(number) for number in known])
+                numbers = [entry["version"] for entry in table.versions()]
+                if version not in numbers:
+                    raise UnknownNameError("version", version, [str(number) for number in numbers])
                 table = table.checkout_version(version)
         return LanceItems(self, table, fixed=version is not None)
 
@@ -185,12 +185,12 @@ class LanceStore:
             self.folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise to_storage_error(self.folder, error) from error
-        with lock.writing(self.folder, what) as held:
-            self._held.append(held)
+        with lock.writing(self.folder, what) as writer_lock:
+            self._locks.append(writer_lock)
             try:
                 yield
             finally:
-                self._held.remove(held)
+                self._locks.remove(writer_lock)
 
     def sync(self) -> None:
         """See `Store.sync`; the whole machine's writes are waited for."""
@@ -206,8 +206,8 @@ class LanceStore:
             self.keep_sums(table)
 
     def _check_lock(self) -> None:
-        for held in self._held:
-            held.check()
+        for writer_lock in self._locks:
+            writer_lock.check()
 
     def keep_sums(self, name: str) -> None:
         """Keep the sums of the files that a commit has left under this name, a table's or a document's."""
@@ -218,7 +218,7 @@ class LanceStore:
 
     def verify(self, table: str) -> Verification:
         """See `Store.verify`."""
-        found = sums.verify(self.folder)
+        report = sums.verify(self.folder)
         with self._translate_errors():
             opened = _lance().dataset(self._table(table))
             parts = opened.get_fragments()
@@ -228,7 +228,7 @@ class LanceStore:
         lost = [path for name in needed if not (self.folder / (path := f"{table}.lance/{name}")).exists()]
         if (newest := sums.newest_version(self.folder, table)) > opened.version:
             lost.append(f"{table}.lance, version {newest}")
-        return replace(found, lost=tuple(lost))
+        return replace(report, lost=tuple(lost))
 
     @contextmanager
     def _translate_errors(self) -> Iterator[None]:

@@ -78,10 +78,10 @@ def to_plain(table: "pa.Table", schema: "pa.Schema") -> list[dict[str, Any]]:
 
 def from_plain(rows: Sequence[Mapping[str, Any]], columns: Sequence[str], schema: "pa.Schema") -> "pa.RecordBatch":
     """Some columns of rows that came from a collection."""
-    pa, arrays, wanted = arrow(), [], arrow().schema([schema.field(name) for name in columns])
-    held = [row.get("columns", {}) for row in rows]
-    objects = [json.loads(each) if isinstance(each, str | bytes) else each for each in held]
-    for field in wanted:
+    pa, arrays, chosen = arrow(), [], arrow().schema([schema.field(name) for name in columns])
+    cells = [row.get("columns", {}) for row in rows]
+    objects = [json.loads(each) if isinstance(each, str | bytes) else each for each in cells]
+    for field in chosen:
         if field.name == "embedding":
             values = np.array([row["embedding"] for row in rows], dtype=np.float32)
             arrays.append(embedding_column(values.reshape(len(rows), field.type.list_size)))
@@ -90,7 +90,7 @@ def from_plain(rows: Sequence[Mapping[str, Any]], columns: Sequence[str], schema
         else:
             key = _json_key(field.name, schema)
             arrays.append(pa.array([each.get(key) for each in objects], _find_stored_type(field.type)).cast(field.type))
-    return pa.RecordBatch.from_arrays(arrays, schema=wanted)
+    return pa.RecordBatch.from_arrays(arrays, schema=chosen)
 
 
 def _json_key(column: str, schema: "pa.Schema") -> str:
