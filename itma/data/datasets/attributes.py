@@ -177,8 +177,9 @@ def make(
         write_text(file, default_text(texts))
     finder = Finder(items.table.path.parent)
     names = [_make_relative(out.resolve(), finder, name) for name in items.names]
-    lines = _lines(pairs, columns, names, testing, read_templates(file, texts), seed)
-    _write(out, lines, _labels(names, testing, {**({within: home} if within and home else {}), **columns}))
+    splits = [own.SPLITS[int(test)] for test in testing]
+    lines = _lines(pairs, columns, names, splits, read_templates(file, texts), seed)
+    _write(out, lines, _labels(names, splits, {**({within: home} if within and home else {}), **columns}))
     tests = int(testing[pairs.references].sum())
     if split and not tests:
         log.warning("%s: the %d test items make no pair; choose another seed or share", table, testing.sum())
@@ -263,9 +264,7 @@ def _column(rows: Sequence[Row], name: str) -> _Column:
         if cell.casefold() not in _UNKNOWN:
             spellings.setdefault(cell.casefold(), Counter())[cell] += 1
     values = {key: min(counts, key=lambda text: (-counts[text], text)) for key, counts in sorted(spellings.items())}
-    for pair in _YES_OR_NO:
-        if set(values) == set(pair):
-            values = pair
+    values = next((pair for pair in _YES_OR_NO if set(values) == set(pair)), values)
     code_of = {key: code for code, key in enumerate(values)}
     codes = np.array([code_of.get(cell.casefold(), -1) for cell in cells], dtype=np.int64)
     return _Column(list(values.values()), codes)
@@ -304,11 +303,7 @@ def _no_pair(
 ) -> str:
     """What to say where there is no pair."""
     counted = " or ".join(map(str, sorted(set(differing))))
-    never = [
-        name
-        for name, column in columns.items()
-        if np.bincount(column.codes[column.codes >= 0], minlength=1).max(initial=0) < 2
-    ]
+    never = [name for name, column in columns.items() if np.bincount(column.codes + 1)[1:].max(initial=0) < 2]
     agree = f", and in {within}," if within else ""
     counts = ", ".join(f"{name} {len(column.values):,} values" for name, column in columns.items())
     return (
@@ -335,8 +330,8 @@ def _lines(
     pairs: Pairs,
     columns: Mapping[str, _Column],
     names: Sequence[str],
-    testing: np.ndarray,
-    templates: Templates,
+    splits: Sequence[str],
+    forms: Templates,
     seed: int,
 ) -> list[dict[str, str]]:
     """What is written of each pair; its sentence is made by templates drawn at random."""
@@ -344,22 +339,20 @@ def _lines(
     choices = np.random.Generator(np.random.PCG64([seed, 1])).integers(0, 2**31, (len(pairs.references), 3)).tolist()
     lines = []
     for reference, target, number, choice in zip(*(part.tolist() for part in pairs[:3]), choices, strict=True):
-        changes = [
-            templates.sentence(name, columns[name].of(reference), columns[name].of(target), way)
-            for name, way in zip(sets[number], choice, strict=False)
-        ]
+        values = ((name, columns[name].of(reference), columns[name].of(target)) for name in sets[number])
+        changes = [forms.sentence(*change, way) for change, way in zip(values, choice, strict=False)]
         line = {
             "reference": names[reference],
-            "feedback": changes[0] if len(changes) == 1 else templates.join_changes(changes[0], changes[1], choice[2]),
+            "feedback": changes[0] if len(changes) == 1 else forms.join_changes(changes[0], changes[1], choice[2]),
             "target": names[target],
-            "split": own.SPLITS[int(testing[reference])],
+            "split": splits[reference],
             "kind": ", ".join(sets[number]),
         }
         lines.append(line)
     return lines
 
 
-def _labels(names: Sequence[str], testing: np.ndarray, columns: Mapping[str, _Column]) -> str:
+def _labels(names: Sequence[str], splits: Sequence[str], columns: Mapping[str, _Column]) -> str:
     """The text of `labels.csv`: items of the same attributes have one label, and the attributes stand beside it."""
     text = io.StringIO(newline="")
     lines = csv.writer(text, lineterminator="\n")
@@ -368,8 +361,7 @@ def _labels(names: Sequence[str], testing: np.ndarray, columns: Mapping[str, _Co
     for item, name in enumerate(names):
         known = {title: value for title, column in columns.items() if (value := column.of(item))}
         label = "; ".join(f"{title}: {value}" for title, value in known.items())
-        split = own.SPLITS[int(testing[item])]
-        lines.writerow([name, label, split, *(known.get(title, "") for title in further)])
+        lines.writerow([name, label, splits[item], *(known.get(title, "") for title in further)])
     return text.getvalue()
 
 

@@ -128,17 +128,10 @@ class Circo(Dataset):
         number = {image: index for index, image in enumerate(images)}
         name, gallery = "circo", f"{len(images):,} unlabelled images of COCO 2017"
         if listed is None:
-            log.warning(
-                "%r does not exist, so that the gallery holds only the %d images that the annotations name; recall and "
-                "mAP are then far higher than with all images. %s",
-                str(root / LIST),
-                len(images),
-                _LIST_WAY_OUT,
-            )
-            name = "circo/annotated"
-            gallery = (
-                f"{len(images):,} images that the annotations name, for want of the list of COCO's: not comparable"
-            )
+            name, gallery = "circo/annotated", f"{len(images):,} images that the annotations name"
+            why = f"{str(root / LIST)!r} does not exist, so that the gallery holds only the {gallery}"
+            log.warning("%s; recall and mAP are then far higher than with all images. %s", why, _LIST_WAY_OUT)
+            gallery += ", for want of the list of COCO's: not comparable"
         names = [f"{image:012d}.jpg" for image in images]
         triplets = Triplets.of(
             f"circo/{split}",

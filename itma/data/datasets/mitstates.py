@@ -246,10 +246,7 @@ class MitStates(Dataset):
                 if target != label
             ],
             label_of,
-            aspects={
-                "adjective": encode_aspect([image.adjective for image in images]),
-                "noun": encode_aspect([image.noun for image in images]),
-            },
+            aspects={name: encode_aspect([getattr(image, name) for image in images]) for name in ("adjective", "noun")},
         )
         return Split.of(triplets, protocol(triplets))
 

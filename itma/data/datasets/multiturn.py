@@ -151,8 +151,8 @@ class Multiturn(Dataset):
         whole = []
         for category in read:
             own = np.flatnonzero(kinds == category)
-            gallery = np.unique(np.concatenate([triplets.references[own], triplets.targets[own]]))
-            whole.append(Task(category, own, gallery))
+            images = np.unique(np.concatenate([triplets.references[own], triplets.targets[own]]))
+            whole.append(Task(category, own, images))
         by_turn = [
             replace(task, name=f"{task.name}, turn {one}")
             for one in range(1, turn.max() + 1)
@@ -164,14 +164,10 @@ class Multiturn(Dataset):
             "multiturn/by-turn": ("every turn is asked, by itself; success at a turn is its recall@1", by_turn),
         }
         only = f"; of {' and '.join(read)} alone" if len(read) < len(CATEGORIES) else ""
+        gallery = "the images that the category's val sessions speak of"
+        rest = f"with all that was said before; the reference is not removed; only the target counts{only}"
         protocols = (
-            Protocol(
-                name,
-                f"gallery = the images that the category's val sessions speak of; {what}, with all that was said "
-                f"before; the reference is not removed; only the target counts{only}",
-                tuple(tasks),
-                without_reference=False,
-            )
+            Protocol(name, f"gallery = {gallery}; {what}, {rest}", tuple(tasks), without_reference=False)
             for name, (what, tasks) in ways.items()
         )
         return Split.of(triplets, *protocols)

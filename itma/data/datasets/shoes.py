@@ -82,16 +82,13 @@ class Shoes(Dataset):
         in_queries = np.unique(np.concatenate([triplets.references[rows], triplets.targets[rows]]))
         left_out = len(triplets) - len(rows)
         same = f"; captions whose target is their reference are not asked ({left_out})" if left_out else ""
+        rest = f"the reference is removed; only the target counts{same}"
         galleries = {
             "shoes": (f"the {len(names):,} images of eval_im_names.txt", np.arange(len(names))),
             "shoes/asked": (f"the {len(in_queries):,} images that captions of the split speak of", in_queries),
         }
         protocols = (
-            Protocol(
-                name,
-                f"gallery = {what}; the reference is removed; only the target counts{same}",
-                (Task("", rows, gallery),),
-            )
+            Protocol(name, f"gallery = {what}; {rest}", (Task("", rows, gallery),))
             for name, (what, gallery) in galleries.items()
         )
         return Split.of(triplets, *protocols)
