@@ -331,7 +331,7 @@ def _lines(
     columns: Mapping[str, _Column],
     names: Sequence[str],
     splits: Sequence[str],
-    forms: Templates,
+    templates: Templates,
     seed: int,
 ) -> list[dict[str, str]]:
     """What is written of each pair; its sentence is made by templates drawn at random."""
@@ -340,10 +340,10 @@ def _lines(
     lines = []
     for reference, target, number, choice in zip(*(part.tolist() for part in pairs[:3]), choices, strict=True):
         values = ((name, columns[name].of(reference), columns[name].of(target)) for name in sets[number])
-        changes = [forms.sentence(*change, way) for change, way in zip(values, choice, strict=False)]
+        changes = [templates.sentence(*change, way) for change, way in zip(values, choice, strict=False)]
         line = {
             "reference": names[reference],
-            "feedback": changes[0] if len(changes) == 1 else forms.join_changes(changes[0], changes[1], choice[2]),
+            "feedback": changes[0] if len(changes) == 1 else templates.join_changes(changes[0], changes[1], choice[2]),
             "target": names[target],
             "split": splits[reference],
             "kind": ", ".join(sets[number]),
