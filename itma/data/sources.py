@@ -133,5 +133,4 @@ def cache_images(split: Split, config: DataConfig, preprocess: Preprocess) -> Sp
     """A split whose images, where they are files, are decoded once and then read from the cache."""
     if not config.cache:
         return split
-    images = open_cache(split.triplets.images, preprocess)
-    return replace(split, triplets=replace(split.triplets, images=images))
+    return replace(split, triplets=replace(split.triplets, images=open_cache(split.triplets.images, preprocess)))

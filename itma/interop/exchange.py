@@ -199,14 +199,13 @@ def _sentences(run: str | Path, model: OnnxRetriever, text: str | Path | None) -
     """Sentences like those that will be asked, and in words where they come from."""
     if text is not None:
         lines = read_lines(Path(text), "give a file with one sentence on each line")
-        feedback: Sequence[str] = [line for line in lines if model.tokenizer.words(line)]
+        feedback = [line for line in lines if model.tokenizer.words(line)]
         if not feedback:
             raise DataError(f"there is no sentence in {str(text)!r}; expected one on each line")
         return feedback, f"{len(feedback):,} sentences of {text}"
     try:
         data = read_run(run).data
-        feedback = sentences(data, "train")
-        return feedback, f"the training sentences of {data.name}"
+        return sentences(data, "train"), f"the training sentences of {data.name}"
     except ItmaError as error:
         log.info("no training sentences: %s", error)
         draw = random.Random(0)

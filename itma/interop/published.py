@@ -340,8 +340,7 @@ def _account(remaining: Mapping[str, torch.Tensor], checkpoint: Checkpoint, conf
     """
     reasons: dict[str, list[str]] = {}
     for name, tensor in remaining.items():
-        twin = _twin(name, checkpoint)
-        if twin is not None:
+        if (twin := _twin(name, checkpoint)) is not None:
             if twin in checkpoint.tensors and not torch.equal(tensor, checkpoint.tensors[twin]):
                 raise DataError(
                     f"{checkpoint} holds {name!r} and {twin!r}, which are one tensor in the published code, with "
@@ -349,8 +348,7 @@ def _account(remaining: Mapping[str, torch.Tensor], checkpoint: Checkpoint, conf
                 )
             if twin in checkpoint.tensors and twin not in remaining:
                 continue  # used under its first name
-        why = _reason(name, tensor, config)
-        if why is None:
+        if (why := _reason(name, tensor, config)) is None:
             raise DataError(
                 f"{checkpoint} holds the tensor {name!r} {tuple(tensor.shape)}, which the published model "
                 f"{checkpoint.model!r} with these options does not have; nothing was imported"

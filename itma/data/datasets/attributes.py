@@ -248,8 +248,7 @@ def _attributes(
     columns = {name: _column(items.rows, name) for name in names}
     left_out = {}
     for name in names if named is None else ():
-        column = columns[name]
-        why = _why_not(column.values, int((column.codes >= 0).sum()))
+        why = _why_not(columns[name].values, int((columns[name].codes >= 0).sum()))
         if why is not None and name != within:
             left_out[name] = why
             del columns[name]

@@ -154,11 +154,10 @@ def write_submission(folder: str | Path, files: Mapping[str, Sequence[Prediction
     Raises:
         StorageError: the disk is full or the folder cannot be written to.
     """
-    paths = []
-    for category, queries in files.items():
-        paths.append(Path(folder) / f"{category}.predict.json")
-        write_text(paths[-1], json.dumps(list(queries), indent=1) + "\n")
-    return paths
+    paths = {Path(folder) / f"{category}.predict.json": queries for category, queries in files.items()}
+    for path, queries in paths.items():
+        write_text(path, json.dumps(list(queries), indent=1) + "\n")
+    return list(paths)
 
 
 def _entries(root: Path, split: str, categories: Collection[str] = CATEGORIES) -> dict[str, list[str]]:

@@ -107,8 +107,7 @@ def _file(root: Path) -> Path:
         return files[0]
     if root.is_dir():
         near = [*root.glob("*/triplets.*"), *root.resolve().parent.glob("triplets.*")]
-        right = sorted(path.parent for path in near if path.name in FILES)
-        if right:
+        if right := sorted(path.parent for path in near if path.name in FILES):
             raise DataError(f"{str(root)!r} holds neither {' nor '.join(FILES)}; did you mean {str(right[0])!r}?")
     check_root(root, "one's own triplets", [" or ".join(FILES)])
     raise AssertionError("no file has such a name")
@@ -126,8 +125,7 @@ def _plain_rows(table: Table, needed: Sequence[str], optional: Sequence[str], *,
             f"{str(table.path)!r} has no column {' and no column '.join(map(repr, missing))}; found "
             f"{', '.join(map(repr, table.columns))}; expected {', '.join(needed)}, where wanted {', '.join(optional)}"
         )
-    unused = [column for column, name in plain.items() if name not in (*needed, *optional)]
-    if unused and not more:
+    if not more and (unused := [column for column, name in plain.items() if name not in (*needed, *optional)]):
         log.warning("%s: these columns are not used: %s", table.path, ", ".join(unused))
     return [Row(row.line, {plain[column]: value for column, value in row.cells.items()}) for row in table.rows]
 

@@ -473,34 +473,31 @@ def _name(attribute: str, value: str) -> tuple[tuple[str, ...], tuple[str, ...]]
 
 def _phrase(attribute: str, way: str, one: Mapping[str, str], other: Mapping[str, str], dice: Dice, split: str) -> str:
     old, new = one.get(attribute, ""), other[attribute]
-    table: str = attribute
-    fill: dict[str, str]
-    if attribute == "colour":
-        fill = {"new": _call(COLOURS, new, dice), "old": _call(COLOURS, old, dice)}
-    elif attribute == "kind":
-        new, old = _call(KINDS, new, dice), _call(KINDS, old, dice)
-        fill = {"a_new": _with_article(new), "a_old": _with_article(old), "old": old}
+    table, adjective, is_known = attribute, "", bool(old)
+    if attribute in ("colour", "kind"):
+        names = COLOURS if attribute == "colour" else KINDS
+        new, old = _call(names, new, dice), _call(names, old, dice)
     elif attribute in ("gender", "occasion"):
         people, (adjective,) = _name(attribute, new)
-        fill = {"new": dice.choose(people), "adjective": adjective}
+        new = dice.choose(people)
         if attribute == "gender":
-            fill["old"] = dice.choose(_name(attribute, old)[0])
+            old = dice.choose(_name(attribute, old)[0])
     elif attribute in _NAMES:
         things, adjectives = _name(attribute, new)
-        before = dice.choose(_name(attribute, old)[0]) if old else f"this {attribute}"
-        table = "thing"
+        old, table = dice.choose(_name(attribute, old)[0]) if old else f"this {attribute}", "thing"
         if attribute == "pattern" and new in PLAIN:
-            table, before = "plain", before.removeprefix("a ").removeprefix("an ").removeprefix("some ")
-        fill = {"new": dice.choose(things), "old": before, "adjective": dice.choose(adjectives)}
-    elif new in _TRUE or new in _FALSE:
-        table, fill = ("yes" if new in _TRUE else "no"), {"column": attribute}
+            old, table = old.removeprefix("a ").removeprefix("an ").removeprefix("some "), "plain"
+        new, adjective = dice.choose(things), dice.choose(adjectives)
+    elif new in _TRUE | _FALSE:
+        table = "yes" if new in _TRUE else "no"
     else:
-        table, fill = "other", {"new": new, "old": old or "this", "column": attribute}
+        table, old = "other", old or "this"
     train, test = _PHRASES[table][way]
     phrases = test if split == "test" else train
-    if not old:  # nothing is known of the reference, so nothing of it can be said
+    if not is_known:  # nothing is known of the reference, so nothing of it can be said
         phrases = tuple(phrase for phrase in (*phrases, *train) if "old}" not in phrase) or phrases
-    return dice.choose(phrases).format(**fill)
+    articles = {"a_new": _with_article(new), "a_old": _with_article(old)}
+    return dice.choose(phrases).format(new=new, old=old, adjective=adjective, column=attribute, **articles)
 
 
 def _join(phrases: Sequence[str], dice: Dice) -> str:

@@ -72,8 +72,7 @@ class Diagnosis:
 
     def to_json(self) -> str:
         """All of it, for other programs."""
-        plain = {"healthy": self.healthy, **dataclasses.asdict(self)}
-        return json.dumps(plain, indent=1) + "\n"
+        return json.dumps({"healthy": self.healthy, **dataclasses.asdict(self)}, indent=1) + "\n"
 
     def __str__(self) -> str:
         problems, notes = (

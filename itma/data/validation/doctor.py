@@ -81,8 +81,7 @@ def examine(name: str, root: str | Path, *, images: bool = True, progress: bool 
             splits[split] = data.load(split)
         except DataError as error:
             errors.append(error)
-            absent = generated is not None and split not in generated
-            severity: Severity = "note" if absent else "problem"
+            severity: Severity = "problem" if generated is None or split in generated else "note"
             findings.append(Finding(severity, split, "annotations that cannot be read", 1, examples=(str(error),)))
     if not splits:
         raise errors[0]
