@@ -54,7 +54,7 @@ class SearchRequest:
     embedding: "np.ndarray | None" = option(None, "A ready-made query of the catalogue's own numbers (a .npy file).")
     where: "Where | None" = option(
         None,
-        "Which items may be found: a condition (\"colour = 'red' and price < 50\") or a mapping "
+        "Only items that match: a condition (\"colour = 'red' and price < 50\") or a mapping "
         '({"colour": "red", "price": {"<": 50}}).',
     )
     exclude: Sequence[str] = option((), "Ids of items that are left out.")
