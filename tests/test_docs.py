@@ -57,6 +57,8 @@ def documented() -> list[str]:
     """Every command of README, the pages but the tutorials, and the helps, each once; of loops, one turn."""
     pages = [ROOT / "README.md", *sorted(DOCS.glob("*.md"))]
     code = [block for page in pages for block in blocks(page.read_text(encoding="utf-8"), "sh")]
+    for page in (DOCS / "tutorials").glob("*.md"):  # what cannot be walked there
+        code += blocks(page.read_text(encoding="utf-8"), "text")
     code += [command.help or "" for command in cli.commands.values()]
     lines = "\n".join(code).replace("\\\n", " ").replace("$seed", "0").splitlines()
     return sorted({" ".join(line.split()) for line in lines if re.match(r"\s*itma [a-z-]", line)})
