@@ -3,7 +3,6 @@
 import base64
 import io
 from collections.abc import Mapping, Sequence
-from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -12,31 +11,39 @@ from itma.io import write_with
 
 _SIDE, _MOST_PIXELS = 160, 60_000_000
 """Longer side of a thumbnail in pixels; larger files are not opened for one."""
-_CARD = "display:inline-block;vertical-align:top;width:168px;margin:4px;font:12px sans-serif;overflow-wrap:anywhere"
+_CARDS = """<div>
+{%- for image, head, name, fields in entries -%}
+<div style="display:inline-block;vertical-align:top;width:168px;margin:4px;font:12px sans-serif;overflow-wrap:anywhere">
+{%- if image %}<img src="{{ image }}"><br>{% endif %}<b>{{ head }}</b><br>{{ name }}
+{%- for column, value in fields.items() %}<br>{{ column }}: {{ value }}{% endfor %}</div>
+{%- else %}no hits{% endfor %}</div>"""
+_REPORT = """<p>{% for line in heads %}{{ line }}{% if not loop.last %}<br>{% endif %}{% endfor %}</p>
+<table><tr>{% for column in rows[0] %}<th>{{ column }}</th>{% endfor %}</tr>
+{%- for row in rows %}<tr>{% for value in row.values() %}<td>
+{%- if value is float %}{{ "%.1f%%" | format(100 * value) }}{% elif value is not none %}{{ value }}{% endif %}</td>
+{%- endfor %}</tr>{% endfor %}</table><details><summary>all of it</summary><pre>{{ whole }}</pre></details>"""
+_FIGURE = """<img src="{{ image }}" style="max-width:100%"><pre>{{ text }}</pre>"""
 
 
 def cards(entries: Sequence[tuple[str, str, str, Mapping[str, object]]]) -> str:
     """Images side by side: the path of each, a line above its name, its name, and its metadata."""
-    parts = []
-    for path, head, name, fields in entries:
-        below = "".join(f"<br>{escape(str(column))}: {escape(str(value))}" for column, value in fields.items())
-        parts.append(f'<div style="{_CARD}">{_thumbnail(path)}<b>{escape(head)}</b><br>{escape(name)}{below}</div>')
-    return f"<div>{''.join(parts) or 'no hits'}</div>"
+    return _fill(_CARDS, entries=[(_thumbnail(path), *rest) for path, *rest in entries])
 
 
 def report(heads: Sequence[str], rows: Sequence[Mapping[str, Any]], whole: str) -> str:
     """A table of recalls under some lines, with the whole text to unfold."""
-    columns = list(rows[0]) if rows else []
-    head = "".join(f"<th>{escape(column)}</th>" for column in columns)
-    body = "".join("<tr>" + "".join(f"<td>{_cell(row[column])}</td>" for column in columns) + "</tr>" for row in rows)
-    lines = "<br>".join(escape(line) for line in heads)
-    more = f"<details><summary>all of it</summary><pre>{escape(whole)}</pre></details>"
-    return f"<p>{lines}</p><table><tr>{head}</tr>{body}</table>{more}"
+    return _fill(_REPORT, heads=heads, rows=rows, whole=whole)
 
 
 def figure(image: Any, text: str) -> str:
     """A Pillow image with a text below it."""
-    return f'<img src="{data_url(image)}" style="max-width:100%"><pre>{escape(text)}</pre>'
+    return _fill(_FIGURE, image=data_url(image), text=text)
+
+
+def _fill(template: str, **values: object) -> str:
+    from jinja2 import Environment  # only where something is shown
+
+    return Environment(autoescape=True).from_string(template).render(values)
 
 
 def frame(rows: Sequence[Mapping[str, Any]]) -> Any:
@@ -52,12 +59,8 @@ def frame(rows: Sequence[Mapping[str, Any]]) -> Any:
     return pandas.DataFrame(list(rows))
 
 
-def _cell(value: object) -> str:
-    return "" if value is None else f"{value:.1%}" if isinstance(value, float) else escape(str(value))
-
-
 def _thumbnail(path: str) -> str:
-    """The image at a path, small; nothing where it is not there or cannot be read."""
+    """The address of the image at a path, small; empty where it is not there or cannot be read."""
     from PIL import Image, ImageOps
 
     if not Path(path).is_file():
@@ -73,7 +76,7 @@ def _thumbnail(path: str) -> str:
             small.thumbnail((_SIDE, _SIDE))
     except Exception:  # a thumbnail is a convenience: whatever is wrong with the file, the hit is shown without it
         return ""
-    return f'<img src="{data_url(small)}"><br>'
+    return data_url(small)
 
 
 def save_image(image: Any, path: Path) -> None:
