@@ -91,6 +91,18 @@ def save_image(image: Any, path: Path) -> None:
     write_with(path, lambda draft: image.save(draft, kind))
 
 
+def wrap(text: str, font: Any, width: int) -> list[str]:
+    """A text in lines that are at most so many pixels wide, but for words that are wider."""
+    lines = [""]
+    for word in text.split():
+        longer = f"{lines[-1]} {word}".strip()
+        if lines[-1] and font.getlength(longer) > width:
+            lines.append(word)
+        else:
+            lines[-1] = longer
+    return lines
+
+
 def data_url(image: Any, *, optimize: bool = False) -> str:
     """A Pillow image as the address of an HTML image that needs no file; `optimize`: slower and smaller."""
     data = io.BytesIO()

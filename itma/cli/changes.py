@@ -1,7 +1,6 @@
 """Options by which settings are changed: --set, --config, and short ones for single settings."""
 
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import click
@@ -24,15 +23,10 @@ setting_changes = click.option(
 )
 
 
-def changes_of(context: click.Context, parameter: click.Parameter, path: Path | None) -> dict[str, Any]:
-    """The settings in a TOML file; none without one."""
-    return {} if path is None else read_changes(path)
-
-
 setting_file = click.option(
     "--config",
     type=INPUT_PATH,
-    callback=changes_of,
+    callback=lambda context, parameter, path: {} if path is None else read_changes(path),
     metavar="FILE.toml",
     help="Settings from a file, e.g. [train] and under it steps = 100; other options win over it.",
 )

@@ -140,7 +140,7 @@ def _queries(embeddings: Embeddings, triplets: Triplets, rows: np.ndarray, proto
                     f"{path!r}, query {number + 1:,}: {what} says {one!r}, but row {int(own[number]) + 1:,} of "
                     f"{triplets.name} has {other!r}; bring the queries in the order of the split"
                 )
-    return _spread(embeddings, "queries", embeddings.queries, own, len(triplets), needed=rows, names=None)
+    return _spread(embeddings, triplets, "queries", embeddings.queries, own, rows)
 
 
 def _gallery(embeddings: Embeddings, triplets: Triplets, ranked: np.ndarray, protocols: str) -> np.ndarray:
@@ -155,7 +155,7 @@ def _gallery(embeddings: Embeddings, triplets: Triplets, ranked: np.ndarray, pro
                 f"{len(ranked):,}: give one embedding for each, in their order, or say by 'names' which is which"
             )
         own = np.arange(count) if count == total else ranked
-        return _spread(embeddings, "images", embeddings.images, own, total, needed=ranked, names=names)
+        return _spread(embeddings, triplets, "images", embeddings.images, own, ranked)
     number_of = {name: number for number, name in enumerate(labels)}
     if len(number_of) < len(labels):
         twice = next(name for number, name in enumerate(labels) if number_of[name] != number)
@@ -173,27 +173,21 @@ def _gallery(embeddings: Embeddings, triplets: Triplets, ranked: np.ndarray, pro
             f"{path!r}: {len(missing):,} of {len(ranked):,} images that {protocols} ranks are not among its "
             f"{len(labels):,} names: {some}"
         )
-    return _spread(embeddings, "images", embeddings.images[numbers], ranked, total, needed=ranked, names=names)
+    return _spread(embeddings, triplets, "images", embeddings.images[numbers], ranked, ranked)
 
 
 def _spread(
-    embeddings: Embeddings,
-    what: str,
-    some: np.ndarray,
-    rows: np.ndarray,
-    total: int,
-    *,
-    needed: np.ndarray,
-    names: Sequence[str] | None,
+    embeddings: Embeddings, triplets: Triplets, what: str, some: np.ndarray, rows: np.ndarray, needed: np.ndarray
 ) -> np.ndarray:
-    """Embeddings at their places among `total`; those that are needed are checked."""
+    """Embeddings of some `rows` at their places among all `queries` or `images`; those that are needed are checked."""
+    total = len(triplets) if what == "queries" else len(triplets.labels)
     spread = np.full((total, some.shape[1]), np.nan, dtype=np.float32)
     spread[rows] = some
     lengths = np.linalg.norm(spread[needed], axis=1)
     bad = np.flatnonzero(~np.isfinite(lengths))
     if len(bad):
         first = int(needed[bad[0]])
-        which = f"row {first + 1:,} of the split" if names is None else repr(names[first])
+        which = f"row {first + 1:,} of the split" if what == "queries" else repr(triplets.images.names[first])
         raise DataError(
             f"{str(embeddings.path)!r}: {len(bad):,} of {len(needed):,} {what} that are needed hold no finite numbers "
             f"(first: {which})"

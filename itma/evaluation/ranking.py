@@ -85,9 +85,26 @@ def rank_targets(
     parts: list[Ranks] = []
     orphans: list[int] = []
     for rows in _slices(len(queries), height):
-        part, levels = _rank_rows(queries, gallery, excluded, query_labels, labels, rows, columns)
-        parts.append(part)
-        orphans += (torch.nonzero(levels == -torch.inf)[:, 0] + rows.start).tolist()
+        count = torch.zeros(rows.stop - rows.start, dtype=torch.int64, device=queries.device)
+        level = torch.full(count.shape, -torch.inf, device=queries.device)  # the score of each one's best target
+        rank, ties, best, top = count + 1, count.clone(), count, level.clone()
+        for part, sorted_labels in zip(columns, labels, strict=True):
+            scores = _scores(queries, gallery, excluded, rows, part)
+            for image, query in _pairs(query_labels[rows], *sorted_labels):
+                level.scatter_reduce_(0, query, scores[image, query], "amax")
+            highest, image = _best(scores)
+            best = torch.where(highest > top, image + part.start, best)
+            top = torch.maximum(top, highest)
+        for part, sorted_labels in zip(columns, labels, strict=True):
+            if len(columns) > 1:  # made a second time, by the same product and so to the same last bit
+                scores = _scores(queries, gallery, excluded, rows, part)
+            for image, query in _pairs(query_labels[rows], *sorted_labels):
+                scores[image, query] = -torch.inf  # no target stands above the best one, or ties with it
+            above, alike = _above_and_alike(scores, level)
+            rank += above
+            ties += alike
+        parts.append(Ranks(rank, ties, best))
+        orphans += (torch.nonzero(level == -torch.inf)[:, 0] + rows.start).tolist()
     if orphans:
         some = ", ".join(map(str, orphans[:5])) + (", …" if len(orphans) > 5 else "")
         raise DataError(
@@ -230,37 +247,6 @@ def _pairs(
         pair = torch.arange(first, min(first + _PAIRS, int(ends[-1])), device=begin.device)
         query = torch.searchsorted(ends, pair, right=True)
         yield images[(begin - ends + count)[query] + pair], query
-
-
-def _rank_rows(
-    queries: torch.Tensor,
-    gallery: torch.Tensor,
-    excluded: torch.Tensor | None,
-    query_labels: torch.Tensor,
-    labels: Sequence[tuple[torch.Tensor, torch.Tensor]],
-    rows: slice,
-    columns: Sequence[slice],
-) -> tuple[Ranks, torch.Tensor]:
-    """The ranks of one run of queries against all columns, and the score of each one's best target."""
-    count = torch.zeros(rows.stop - rows.start, dtype=torch.int64, device=queries.device)
-    level = torch.full(count.shape, -torch.inf, device=queries.device)
-    rank, ties, best, top = count + 1, count.clone(), count, level.clone()
-    for part, of_part in zip(columns, labels, strict=True):
-        scores = _scores(queries, gallery, excluded, rows, part)
-        for image, query in _pairs(query_labels[rows], *of_part):
-            level.scatter_reduce_(0, query, scores[image, query], "amax")
-        highest, image = _best(scores)
-        best = torch.where(highest > top, image + part.start, best)
-        top = torch.maximum(top, highest)
-    for part, of_part in zip(columns, labels, strict=True):
-        if len(columns) > 1:  # made a second time, by the same product and so to the same last bit
-            scores = _scores(queries, gallery, excluded, rows, part)
-        for image, query in _pairs(query_labels[rows], *of_part):
-            scores[image, query] = -torch.inf  # no target stands above the best one, or ties with it
-        above, alike = _above_and_alike(scores, level)
-        rank += above
-        ties += alike
-    return Ranks(rank, ties, best), level
 
 
 def _scores(

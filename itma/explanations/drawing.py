@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from itma.display import wrap
+
 if TYPE_CHECKING:
     from itma.explanations.explanation import Explanation
 
@@ -170,10 +172,10 @@ def _foot(explanation: "Explanation", width: int) -> Image.Image:
         lines.append((f"{legend}. Attention is a hint; what an intervention does is the evidence.", _INK))
     lines += [(f"Check of {check}", FOR if check.fails else _PALE) for check in explanation.checks]
     lines += [(f"Note: {note}", _PALE) for note in explanation.notes]
-    wrapped = [(part, colour) for line, colour in lines for part in _wrap(line, width)]
+    wrapped = [(part, colour) for line, colour in lines for part in wrap(line, _font(12), width)]
     canvas, draw = _canvas(width, 16 * len(wrapped) + 2)
     for row, (line, colour) in enumerate(wrapped):
-        draw.text((0, 16 * row), line, colour, _font(12))
+        draw.text((0, 16 * row), _cut(line, width, 12), colour, _font(12))
     return canvas
 
 
@@ -197,17 +199,6 @@ def _cut(text: str, width: int, size: int = 13) -> str:
     while text and font.getlength(text + "…") > width:
         text = text[:-1]
     return text + "…"
-
-
-def _wrap(text: str, width: int) -> list[str]:
-    lines = [""]
-    for word in text.split():
-        longer = f"{lines[-1]} {word}".strip()
-        if lines[-1] and _font(12).getlength(longer) > width:
-            lines.append(word)
-        else:
-            lines[-1] = longer
-    return [_cut(line, width, 12) for line in lines]
 
 
 @cache

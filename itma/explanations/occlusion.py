@@ -139,10 +139,9 @@ def filling(pixels: torch.Tensor, fill: Fill) -> torch.Tensor:
 
 def window_masks(windows: np.ndarray, height: int, width: int) -> torch.Tensor:
     """(windows, height, width) bool: the pixels of each window."""
-    top, bottom, left, right = torch.from_numpy(windows).T[:, :, None]
-    rows, columns = torch.arange(height)[None], torch.arange(width)[None]
-    in_rows, in_columns = (rows >= top) & (rows < bottom), (columns >= left) & (columns < right)
-    masks: torch.Tensor = in_rows[:, :, None] & in_columns[:, None, :]
+    masks = torch.zeros(len(windows), height, width, dtype=torch.bool)
+    for mask, (top, bottom, left, right) in zip(masks, windows, strict=True):
+        mask[top:bottom, left:right] = True
     return masks
 
 

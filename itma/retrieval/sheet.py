@@ -6,7 +6,7 @@ from pathlib import Path
 from PIL import Image, ImageDraw, ImageFont
 
 from itma.data.images import Source, open_image
-from itma.display import save_image
+from itma.display import save_image, wrap
 from itma.errors import ConfigError, ImageError
 from itma.records import Hit
 from itma.retrieval.request import SearchRequest
@@ -25,7 +25,8 @@ def draw_sheet(reference: Source | None, sentence: str | None, hits: Sequence[Hi
     if reference is not None:
         _paste(sheet, reference, (_GAP, _GAP))
         left += step
-    for index, line in enumerate(_wrap(sentence or "(no sentence)", width - left - _GAP)[:8]):
+    lines = wrap(sentence or "(no sentence)", ImageFont.load_default(18), width - left - _GAP)
+    for index, line in enumerate(lines[:8]):
         draw.text((left, _GAP + index * 24), line, "black" if sentence else _GREY, ImageFont.load_default(18))
     if not hits:
         draw.text((_GAP, top), "nothing found", _GREY, ImageFont.load_default(18))
@@ -81,14 +82,3 @@ def _paste(sheet: Image.Image, source: Source | None, corner: tuple[int, int]) -
     image = image.convert("RGB")
     image.thumbnail((_SIDE, _SIDE))
     sheet.paste(image, (corner[0] + (_SIDE - image.width) // 2, corner[1] + (_SIDE - image.height) // 2))
-
-
-def _wrap(text: str, width: int) -> list[str]:
-    font, lines = ImageFont.load_default(18), [""]
-    for word in text.split():
-        longer = f"{lines[-1]} {word}".strip()
-        if lines[-1] and font.getlength(longer) > width:
-            lines.append(word)
-        else:
-            lines[-1] = longer
-    return lines

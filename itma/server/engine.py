@@ -100,11 +100,7 @@ class Engine:
         self._thread.join(seconds)
 
     def _work(self) -> None:
-        going = True
-        while going:
-            first = self._jobs.get()
-            if first is None:
-                break
+        while (first := self._jobs.get()) is not None:
             jobs = [first]
             until = time.monotonic() + self._config.batch_milliseconds / 1000
             while len(jobs) < self._config.batch:
@@ -115,7 +111,7 @@ class Engine:
                 except queue.Empty:
                     break
                 if job is None:
-                    going = False
+                    self._jobs.put(None)  # it is the end when these are answered
                     break
                 jobs.append(job)
             self._answer(jobs)

@@ -83,31 +83,28 @@ async def _answer(
     if (cache_hit := service.cached(key)) is not None:
         return Response(cache_hit, media_type=JSON)
     gone = threading.Event()
+
+    def work() -> bytes:
+        """In a thread of its own: the answer, which is kept even where nobody waits for it any more by then."""
+        if (cache_hit := service.answers.get(key)) is not None:  # made meanwhile for somebody who asked the same
+            return cache_hit
+        if gone.is_set():  # nothing was begun yet, and nobody would read it
+            raise ProblemError(499, "hung_up", "nobody waits for the answer any more")
+        content = as_json(_explain(service, snapshot, body, image))
+        service.answers.put(key, content)
+        return content
+
     try:
         preprocess = snapshot.model.preprocess
         image = None if data is None else await service.decoding.run(service.decoder.image, data, preprocess)
-        work = service.reckoning.run(_make_answer, service, snapshot, body, image, key, gone)
-        return Response(await unless_gone(request, work), media_type=JSON)
+        return Response(await unless_gone(request, service.reckoning.run(work)), media_type=JSON)
     except Exception as error:
         raise problem_of(error, getattr(body, "id", None)) from error
     finally:
         gone.set()
 
 
-def _make_answer(
-    service: Service,
-    snapshot: Snapshot,
-    body: Explain,
-    image: Image.Image | None,
-    key: tuple[str, str, str],
-    gone: threading.Event,
-) -> bytes:
-    """In a thread of its own: the answer, which is kept even where nobody waits for it any more by then."""
-    cache_hit = service.answers.get(key)  # the same may have been asked by somebody who gave up while it was made
-    if cache_hit is not None:
-        return cache_hit
-    if gone.is_set():  # nothing was begun yet, and nobody would read it
-        raise ProblemError(499, "hung_up", "nobody waits for the answer any more")
+def _explain(service: Service, snapshot: Snapshot, body: Explain, image: Image.Image | None) -> dict[str, Any]:
     id = getattr(body, "id", None)
     case = case_of(snapshot, image, body.text, id=id, target=body.target, target_is_item=True)
     explanation = explain_case(case, body.methods or usual(case))
@@ -120,9 +117,7 @@ def _make_answer(
         ranks = snapshot.ranks(case.query.numpy(), score, exclude=out, where=body.where)
         answer["rank_within"] = None if ranks is None else int(ranks[0])
         answer["items_within"] = snapshot.items.count(snapshot.condition(body.where))
-    content = as_json(answer)
-    service.answers.put(key, content)
-    return content
+    return answer
 
 
 def usual(case: Case) -> list[str]:
