@@ -390,7 +390,7 @@ def read_run(folder: str | Path) -> Settings:
     Raises:
         RunError: the folder is no run, or its settings are damaged.
     """
-    return _read(Settings, folder, lambda plain: {name: plain[name] for name in ("model", "train", "data")})
+    return _read(folder, lambda plain: from_plain(Settings, {name: plain[name] for name in ("model", "train", "data")}))
 
 
 def read_data(folder: str | Path) -> DataConfig:
@@ -402,22 +402,17 @@ def read_data(folder: str | Path) -> DataConfig:
     there = locate(folder)
     if not (there / RUN).exists() and (there.parent / RUN).is_file():
         folder = there.parent
-    return _read(DataConfig, folder, lambda plain: plain["data"], ("data set",))
+    return _read(folder, lambda plain: from_plain(DataConfig, plain["data"]), ("data set",))
 
 
-def _read(
-    kind: type[Kind],
-    folder: str | Path,
-    choose: Callable[[dict[str, Any]], dict[str, Any]],
-    parts: Sequence[str] | None = None,
-) -> Kind:
-    """What `choose` takes of a run's settings, as a value of `kind`; `parts` are those that have to be known for it."""
+def _read(folder: str | Path, make: Callable[[dict[str, Any]], Kind], parts: Sequence[str] | None = None) -> Kind:
+    """What `make` makes of a run's settings; `parts` are those that have to be known for it."""
     plain = runs.read_settings(folder)
     if "data" not in plain and "started_from" in plain.get("made_with", {}):
         raise errors.RunError(f"{str(folder)!r} was trained on no data set of itma; name the data")
     require(plain.get("needs", ()), f"the run {str(folder)!r}", parts)
     try:
-        return from_plain(kind, choose(plain))
+        return make(plain)
     except (KeyError, ValueError) as error:
         raise errors.RunError(f"{str(Path(folder) / RUN)!r} is damaged: {error}") from error
 
@@ -685,16 +680,10 @@ def evaluate_by(
         out = results_folder(run, f"{runtime}-evaluation" if other else "evaluation", f"{source.name}-{split}")
     folder = _writable(Path(out))
     weights = model.weights if isinstance(model, OnnxRetriever) else weights_sum(run, which)
+    about: dict[str, Any] = {"weights": weights, "chosen": "" if weights is None else checkpoint_choice(run, weights)}
+    about["model_name"] = f"{model.name} ({run}{f', {runtime}' if other else ''})"
     with _advising(source):
-        evaluations = measure(
-            model,
-            data_split.triplets,
-            protocols=selection,
-            model_name=f"{model.name} ({run}{f', {runtime}' if other else ''})",
-            weights=weights,
-            chosen="" if weights is None else checkpoint_choice(run, weights),
-            progress=progress,
-        )
+        evaluations = measure(model, data_split.triplets, protocols=selection, progress=progress, **about)
     return _write_evaluations(evaluations, folder)
 
 
@@ -779,9 +768,9 @@ def load_measured_split(
         data, split, changes, progress: as for `evaluate_by`.
         device: where a generated world is rendered.
     """
-    if data is None and holds_towers(checkpoint_folder(run)):
-        raise errors.RunError(f"{str(run)!r} was trained on no data set of itma; name the data to measure it on")
     if data is None:
+        if holds_towers(checkpoint_folder(run)):
+            raise errors.RunError(f"{str(run)!r} was trained on no data set of itma; name the data to measure it on")
         source = read_data(run)
         if source.external:
             raise errors.RunError(

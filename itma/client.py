@@ -190,9 +190,9 @@ class Client:
         from itma.retrieval.ingest.rows import Page
 
         condition = None if where is None else json.dumps(dict(where), default=str)
-        parameters = {"limit": rows, "after": after, "where": condition}
-        chosen = {name: value for name, value in parameters.items() if value is not None}
-        answer = self._json("GET", f"items?{urlencode(chosen)}")
+        query = {"limit": rows, "after": after, "where": condition}
+        query = {name: value for name, value in query.items() if value is not None}
+        answer = self._json("GET", f"items?{urlencode(query)}")
         return Page([self._item(item) for item in answer["items"]], answer["next"])
 
     def get(self, id: str) -> "Item":

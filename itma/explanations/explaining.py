@@ -116,13 +116,12 @@ def open_either(
         checkpoint_folder(catalogue_or_model)
     except errors.RunError as error:
         if hub_name(catalogue_or_model) is not None:
-            raise errors.RunError(f"{str(catalogue_or_model)!r} is neither a run nor a catalogue: {error}") from error
-        if "://" not in str(catalogue_or_model) and not Path(catalogue_or_model).is_dir():
-            raise errors.RunError(
-                f"{str(catalogue_or_model)!r} is neither a run nor a catalogue: it does not exist; itma train makes "
-                "the one, itma index the other"
-            ) from error
-        return Catalogue.open(catalogue_or_model, run, runtime="torch", device=device)
+            reason = str(error)
+        elif "://" not in str(catalogue_or_model) and not Path(catalogue_or_model).is_dir():
+            reason = "it does not exist; itma train makes the one, itma index the other"
+        else:
+            return Catalogue.open(catalogue_or_model, run, runtime="torch", device=device)
+        raise errors.RunError(f"{str(catalogue_or_model)!r} is neither a run nor a catalogue: {reason}") from error
     model = Retriever.load(catalogue_or_model)
     return model if device is None else model.to(device)
 

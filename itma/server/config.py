@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from itma.config import from_plain
+from itma.config import check_ranges, from_plain
 from itma.errors import ConfigError
 
 READ_KEYS, WRITE_KEYS = "ITMA_READ_KEYS", "ITMA_WRITE_KEYS"
@@ -90,15 +90,13 @@ class ServeConfig:
     def __post_init__(self) -> None:
         if not 0 <= self.port < 65536:
             raise ConfigError(f"port={self.port} is none; choose one from 1 to 65535, or 0 for any that is free")
-        for name in "workers upload_bytes upload_pixels most_hits batch waiting decode_bytes item_columns".split():
-            if getattr(self, name) < 1:
-                raise ConfigError(f"{name}={getattr(self, name)} must be at least 1")
-        for name in ("seconds", "body_seconds", "stop_seconds", "decode_seconds"):
-            if getattr(self, name) <= 0:
-                raise ConfigError(f"{name}={getattr(self, name)} must be above 0")
-        for name in ("batch_milliseconds", "lock_seconds", "cache_bytes"):
-            if getattr(self, name) < 0:
-                raise ConfigError(f"{name}={getattr(self, name)} must not be below 0")
+        check_ranges(
+            self,
+            "serve",
+            at_least_one="workers upload_bytes upload_pixels most_hits batch waiting decode_bytes item_columns",
+            above_zero="seconds body_seconds stop_seconds decode_seconds",
+            not_negative="batch_milliseconds lock_seconds cache_bytes",
+        )
 
     @property
     def local(self) -> bool:

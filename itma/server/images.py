@@ -29,9 +29,8 @@ class Thumbnails:
             status = Path(path).stat()
         except OSError as error:
             raise ImageError(path, "the file does not exist") from error
-        return hashlib.sha256(
-            f"{path} {status.st_mtime_ns} {status.st_size} {size}".encode(errors="replace")
-        ).hexdigest()[:32]
+        content = f"{path} {status.st_mtime_ns} {status.st_size} {size}"
+        return hashlib.sha256(content.encode(errors="replace")).hexdigest()[:32]
 
     def of(self, path: str, size: int) -> tuple[str, bytes]:
         """The tag and the JPEG of an image whose longest side is at most `size`; nothing of its metadata is in it.
