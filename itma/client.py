@@ -14,11 +14,10 @@ from urllib.parse import quote, urlencode
 from itma import errors
 from itma.io import refuse_stream
 from itma.records import Hit, Hits
-from itma.retrieval.request import SearchRequest, options_of
+from itma.retrieval.request import SearchRequest, options_of, takes
 
 if TYPE_CHECKING:
     import httpx2
-    import numpy as np
 
     from itma.data.images import Source
     from itma.retrieval.ingest.rows import Item, Page
@@ -108,40 +107,28 @@ class Client:
         answer: dict[str, Any] = self._json("GET", "catalogue")
         return answer
 
-    def search(
-        self,
-        image: "Source | None" = None,
-        text: str | None = None,
-        k: int = 10,
-        *,
-        id: str | None = None,
-        url: str | None = None,
-        embedding: "np.ndarray | Sequence[float] | None" = None,
-        where: Mapping[str, Any] | None = None,
-        exclude: Sequence[str] = (),
-        fields: Sequence[str] = (),
-        distinct: str | float | None = None,
-        unlike: Sequence[str] = (),
-        emphasis: float = 0.0,
-        earlier: Sequence[str] = (),
-        keep_same: bool = False,
-    ) -> Hits:
+    @takes(SearchRequest, "request", by_position=3)
+    def search(self, *, request: SearchRequest, url: str | None = None) -> Hits:
         """The k items that fit a reference, a feedback, or both; see `Catalogue.search`.
 
-        A condition is a mapping; `path` of a hit is the address of its image on the server; `url` is the address of a
-        reference, where the server fetches such.
+        A condition is a mapping; `path` of a hit is the address of its image on the server.
+
+        Args:
+            request: see `SearchRequest`, whose fields can be given one by one in its place, the image, the text and k
+                by position.
+            url: the address of a reference, where the server fetches such.
 
         Raises:
             ServerError: the server cannot be reached, refuses the key, or is overloaded.
             ItmaError: see `Catalogue.search`.
         """
-        given = {name: value for name, value in locals().items() if name in options_of(SearchRequest)}
-        if sum(reference is not None for reference in (image, id, url, embedding)) > 1:
+        references = (request.image, request.id, url, request.embedding)
+        if sum(reference is not None for reference in references) > 1:
             raise errors.DataError("a query has one reference: give an image, an id, a url, or an embedding")
-        request = SearchRequest(**given)  # which checks them
-        query = {name: getattr(request, name) for name in given if name not in ("image", "id", "embedding")}
-        numbers = None if embedding is None else [float(value) for value in embedding]
-        answer = self._ask("search", query, image, {"id": id, "url": url, "embedding": numbers})
+        options = (name for name in options_of(SearchRequest) if name not in ("image", "id", "embedding"))
+        query = {name: getattr(request, name) for name in options}
+        numbers = None if request.embedding is None else [float(value) for value in request.embedding]
+        answer = self._ask("search", query, request.image, {"id": request.id, "url": url, "embedding": numbers})
         hits = [
             Hit(hit["rank"], hit["id"], hit["score"], self._image(hit["id"]) if hit["image"] else "", hit["fields"])
             for hit in answer["hits"]
