@@ -133,8 +133,7 @@ def families(references: np.ndarray, targets: np.ndarray) -> np.ndarray:
         np.minimum.at(lowest, targets, least)
         lowest = lowest[lowest]  # halves the way that is left
         if (lowest == before).all():
-            groups: np.ndarray = lowest[references]
-            return groups
+            return np.asarray(lowest[references])
 
 
 def load_batch(triplets: Triplets, samples: Rows, preprocess: Preprocess) -> Batch:

@@ -491,8 +491,7 @@ class SomeImages:
 
     def missing(self) -> np.ndarray:
         """See `Images.missing`."""
-        missing: np.ndarray = self._images.missing()[self._chosen]
-        return missing
+        return np.asarray(self._images.missing()[self._chosen])
 
 
 def _cover(task: Task, triplets: Triplets, usable: np.ndarray) -> Task:

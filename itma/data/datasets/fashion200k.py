@@ -53,16 +53,10 @@ class Groups:
         bounds = np.cumsum([0, *map(len, groups)])
         return cls(bounds, np.fromiter(chain.from_iterable(groups), dtype=np.int64, count=int(bounds[-1])))
 
-    @property
-    def sizes(self) -> np.ndarray:
-        """(groups,) int64."""
-        return np.diff(self.bounds)
-
     def pick(self, groups: np.ndarray, random: np.random.Generator) -> np.ndarray:
         """One member of each of some groups, evenly at random."""
         begins = self.bounds[groups]
-        picked: np.ndarray = self.members[begins + random.integers(self.bounds[groups + 1] - begins)]
-        return picked
+        return np.asarray(self.members[begins + random.integers(self.bounds[groups + 1] - begins)])
 
 
 @dataclass(frozen=True, eq=False)
@@ -166,7 +160,7 @@ def _training(root: Path, images: FileImages, labels: np.ndarray, captions: Sequ
     order = np.argsort(labels, kind="stable")
     same = Groups(np.searchsorted(labels[order], np.arange(len(captions) + 1)), order)
     draw = DrawSiblings(captions, parents_of, children, same)
-    references = np.flatnonzero(parents_of.sizes[labels])
+    references = np.flatnonzero(np.diff(parents_of.bounds)[labels])
     if not len(references):
         raise DataError(
             f"no two of the {len(captions):,} captions in {str(root / LABELS)!r} differ in one word, so there is "

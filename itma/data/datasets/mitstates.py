@@ -63,8 +63,6 @@ class DrawAdjectives:
     """(labels + 1): where each label's images begin."""
     states: Sequence[Sequence[int]]
     """(labels): all labels of the same noun, in order."""
-    position: Sequence[int]
-    """(labels): where each label stands among them."""
 
     def __call__(self, triplets: Triplets, rows: np.ndarray, random: np.random.Generator) -> Rows:
         """See `itma.data.triplets.Draw`."""
@@ -76,7 +74,7 @@ class DrawAdjectives:
         for row, reference in enumerate(references.tolist()):
             own = int(triplets.labels[reference])
             states = self.states[own]
-            barred = {self.position[own]}
+            barred = {states.index(own)}
             if reference == last_reference and len(states) > 2:
                 barred.add(last_index)
             chance = chances[row]
@@ -225,7 +223,6 @@ class MitStates(Dataset):
             [adjective for adjective, _ in labels],
             np.searchsorted(label_of, np.arange(len(labels) + 1)).tolist(),
             [states[noun] for _, noun in labels],
-            [states[noun].index(index) for index, (_, noun) in enumerate(labels)],
         )
         askable = np.array([len(states[image.noun]) > 1 for image in images])
         if left_out := [image.noun for image in images if len(states[image.noun]) == 1]:

@@ -62,11 +62,9 @@ class ShopUser(User[Mapping[str, str]]):
         wrong = self._wrong(self.gallery, target).sum(1)
         most = max(2, len(self._names) // 2)
         near = self.gallery[(wrong >= 1) & (wrong <= most) & (self.labels[self.gallery] != self.labels[target])]
-        some: list[int] = near[:: -(-len(near) // _NEAR) or 1].tolist()
-        return some
+        return list(near[:: -(-len(near) // _NEAR) or 1].tolist())
 
     def _wrong(self, images: np.ndarray, target: int) -> np.ndarray:
         """(images, attributes) bool: in what images differ from a target, as far as that can be said."""
         here, there = self._codes[images], self._codes[target]
-        wrong: np.ndarray = (there >= 0) & (here != there) & (self._needed | (here >= 0))
-        return wrong
+        return np.asarray((there >= 0) & (here != there) & (self._needed | (here >= 0)))
