@@ -166,7 +166,7 @@ class Client:
             ServerError: the server cannot be reached, refuses the key, explains nothing, or is overloaded.
             ItmaError: see `itma.explain`.
         """
-        if sum(given is not None for given in (image, id, url)) > 1:
+        if sum(source is not None for source in (image, id, url)) > 1:
             raise errors.DataError("a query has one reference: give an image, an id, or a url")
         query: dict[str, Any] = {"text": text, "target": target, "methods": list(methods), "images": images}
         answer: dict[str, Any] = self._ask("explain", query, image, {"id": id, "url": url})
@@ -316,6 +316,6 @@ def _bytes_of(image: "Source") -> bytes:
 
     from itma.data.images import open_image
 
-    held = io.BytesIO()
-    open_image(image).save(held, "PNG")
-    return held.getvalue()
+    buffer = io.BytesIO()
+    open_image(image).save(buffer, "PNG")
+    return buffer.getvalue()

@@ -36,15 +36,15 @@ SHORT = {"steps": "train.steps", "seed": "train.seed", "root": "data.root"}
 """Options that are short for a setting."""
 
 
-def take_settings(given: dict[str, Any]) -> dict[str, Any]:
-    """The settings that the options of a command make; they are taken out of `given`.
+def take_settings(options: dict[str, Any]) -> dict[str, Any]:
+    """The settings that the options of a command make; they are taken out of `options`.
 
     Those of the file, over them those of `--set`, over them the short options.
     """
-    config = given.pop("config", {})
-    if given.get("model") is not None:
+    config = options.pop("config", {})
+    if options.get("model") is not None:
         config.pop("model.composer", None)
-    named = {setting: str(value) for name, setting in SHORT.items() if (value := given.pop(name, None)) is not None}
-    if given.pop("skip_unreadable", False):
+    named = {setting: str(value) for name, setting in SHORT.items() if (value := options.pop(name, None)) is not None}
+    if options.pop("skip_unreadable", False):
         named["data.unreadable"] = "missing"
-    return {**config, **given.pop("changes", {}), **named}
+    return {**config, **options.pop("changes", {}), **named}

@@ -117,9 +117,9 @@ def _option(name: str, each: "Field[Any]") -> Callable[[Callable[..., Value]], C
     return click.option(flag, name, default=None if how.get("multiple") else each.default, help=sentence, **how)
 
 
-def take_request(shape: type[Value], given: dict[str, Any]) -> Value:
-    """The request that the options of a command make; they are taken out of `given`."""
-    return shape(**{name: given.pop(name) for name in options_of(shape)})
+def take_request(shape: type[Value], options: dict[str, Any]) -> Value:
+    """The request that the options of a command make; they are taken out of `options`."""
+    return shape(**{name: options.pop(name) for name in options_of(shape)})
 
 
 where = options_from(SearchRequest, "where")

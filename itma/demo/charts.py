@@ -97,15 +97,15 @@ def line_chart(
         markers: mark every point; otherwise the last one only.
         smooth: draw each line's running mean, and the line itself faint behind it.
     """
-    drawn = [average_points(line.points) if smooth else list(line.points) for line in lines]
-    x_end = max(x for points in drawn for x, _ in points) or 1.0
-    up_ticks = ticks(0, max(y for points in drawn for _, y in points), most=top)
+    series = [average_points(line.points) if smooth else list(line.points) for line in lines]
+    x_end = max(x for points in series for x, _ in points) or 1.0
+    up_ticks = ticks(0, max(y for points in series for _, y in points), most=top)
     wide, high = _WIDTH - _LEFT - _RIGHT, _HEIGHT - _TOP - _BOTTOM
 
     def project(point: Point) -> Point:
         return _LEFT + wide * point[0] / x_end, _TOP + high * (1 - min(1.0, max(0.0, point[1] / up_ticks[-1])))
 
-    polylines = [[project(point) for point in thin_out(points)] for points in drawn]
+    polylines = [[project(point) for point in thin_out(points)] for points in series]
     heights = spread([each[-1][1] for each in polylines], gap=_LABEL_GAP, low=_TOP + 6, high=_TOP + high)
     curves = []
     for line, at, height in zip(lines, polylines, heights, strict=True):
@@ -116,7 +116,7 @@ def line_chart(
         marks = at if markers else at[-1:]
         label = shorten(line.label)
         curves.append(Curve(line.series % SERIES, label, height + 5, leader, _points(at), raw, marks))
-    ends = "; ".join(f"{line.label} ends at {show(points[-1][1])}" for line, points in zip(lines, drawn, strict=True))
+    ends = "; ".join(f"{line.label} ends at {show(points[-1][1])}" for line, points in zip(lines, series, strict=True))
     return Chart(
         f"{name}: {ends}",
         x_name,

@@ -25,11 +25,11 @@ def _charts(comparison: Comparison) -> list[Chart]:
     def last(variant: Variant) -> float:
         return list(variant.curve.values())[-1].mean
 
-    drawn = sorted((each for each in comparison.variants if len(each.curve) > 1), key=last, reverse=True)
-    name = ", ".join(dict.fromkeys(metric for each in drawn for metric in each.chosen_by)) or "recall"
+    variants = sorted((each for each in comparison.variants if len(each.curve) > 1), key=last, reverse=True)
+    name = ", ".join(dict.fromkeys(metric for each in variants for metric in each.chosen_by)) or "recall"
     lines = [
         Line(each.name, [(step, figure.mean) for step, figure in each.curve.items()], index % SERIES)
-        for index, each in enumerate(drawn)
+        for index, each in enumerate(variants)
     ]
     parts = [lines[first : first + SERIES] for first in range(0, len(lines), SERIES)]
     return [line_chart(part, name=name, x_name="steps", show=percent, top=1.0, markers=True) for part in parts]

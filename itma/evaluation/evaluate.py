@@ -409,9 +409,9 @@ class _Ranking:
         targets = self.triplets.targets[self.task.rows][:, None]
         if self.triplets.further_targets is not None:
             targets = np.concatenate([targets, self.triplets.further_targets[self.task.rows]], axis=1)
-        wanted = self._without_reference(self._columns[targets])
-        ranks = self._compare(ranking.rank_each_target, wanted, self._reference_columns)
-        return {k: ranking.average_precision(ranks.cpu().numpy(), (wanted >= 0).sum(1), k) for k in ks}
+        columns = self._without_reference(self._columns[targets])
+        ranks = self._compare(ranking.rank_each_target, columns, self._reference_columns)
+        return {k: ranking.average_precision(ranks.cpu().numpy(), (columns >= 0).sum(1), k) for k in ks}
 
     def _compare(self, rank: Callable[..., Any], *parts: np.ndarray) -> Any:
         """What a function of `itma.evaluation.ranking` says of the task's embeddings."""

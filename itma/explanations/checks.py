@@ -116,10 +116,10 @@ def curves(case: Case, values: np.ndarray, fill: Fill = "mean") -> tuple[np.ndar
     cells = Cells(*case.reference.shape[1:])
     masks = cells.masks()[torch.from_numpy(np.argsort(-values, axis=None, kind="stable"))]
     steps = np.unique(np.linspace(0, len(masks), min(len(masks), POINTS) + 1).round().astype(int))
-    taken = torch.stack([masks[:count].any(0) for count in steps.tolist()])
+    covered = torch.stack([masks[:count].any(0) for count in steps.tolist()])
     cover = filling(case.reference, fill)
-    deleted = torch.where(taken[:, None], cover[None], case.reference[None])
-    inserted = torch.where(taken[:, None], case.reference[None], cover[None])
+    deleted = torch.where(covered[:, None], cover[None], case.reference[None])
+    inserted = torch.where(covered[:, None], case.reference[None], cover[None])
     images = torch.cat([deleted, inserted])
     scores = case.scores(case.embed(images, None if case.text is None else [case.text] * len(images)))
     return scores[: len(steps)], scores[len(steps) :]

@@ -205,17 +205,17 @@ class _Reader:
             f'price < 50"; the columns are: {", ".join(self._kinds)}'
         )
 
-    def _take(self, *wanted: str) -> str | None:
+    def _take(self, *expected: str) -> str | None:
         """The next token, where it is one of these words or signs."""
         token = self._here
-        if token.kind in ("word", "sign") and token.text.lower() in wanted:
+        if token.kind in ("word", "sign") and token.text.lower() in expected:
             self._next += 1
             return token.text.lower()
         return None
 
-    def _expect(self, wanted: str) -> None:
-        if not self._take(wanted):
-            raise self._error(f"{wanted.upper()} is expected here")
+    def _expect(self, expected: str) -> None:
+        if not self._take(expected):
+            raise self._error(f"{expected.upper()} is expected here")
 
     def _either(self) -> Condition:
         return _join(Some, self._parts("or", self._every))

@@ -131,9 +131,9 @@ def _check_single(options: object, *names: str) -> None:
             _check(name, getattr(options, name), isinstance(getattr(options, name), bool), "true or false")
 
 
-def _check(name: str, value: Any, fits: bool, wanted: str) -> None:
+def _check(name: str, value: Any, fits: bool, expected: str) -> None:
     if not fits:
-        raise DataError(f"{name}={value!r:.60} is a {type(value).__name__}; expected {wanted}")
+        raise DataError(f"{name}={value!r:.60} is a {type(value).__name__}; expected {expected}")
 
 
 def value_of(answer: "Answer | Exception") -> "Answer":

@@ -38,10 +38,10 @@ def draw_sheet(reference: Source | None, sentence: str | None, hits: Sequence[Hi
             (corner[0], corner[1] + _SIDE + 2), f"{hit.rank}   {hit.score:.3f}", "black", ImageFont.load_default(13)
         )
         name = whole = caption or hit.id
-        kept = len(whole)
-        while kept and draw.textlength(name, ImageFont.load_default(12)) > _SIDE:
-            kept -= 1
-            name = f"{whole[:kept]}…" if caption else f"…{whole[-kept:]}"
+        length = len(whole)
+        while length and draw.textlength(name, ImageFont.load_default(12)) > _SIDE:
+            length -= 1
+            name = f"{whole[:length]}…" if caption else f"…{whole[-length:]}"
         draw.text((corner[0], corner[1] + _SIDE + _LINE), name, _GREY, ImageFont.load_default(12))
     return sheet
 

@@ -188,8 +188,8 @@ class Snapshot:
         search.where, search.columns = self.condition(request.where), self.columns(request.fields)
         named = [*request.exclude, *request.unlike, *([] if request.id is None else [request.id])]
         search.out = {*map(to_stored, named), *self.items_of(request.image)}
-        given = any(each is not None for each in (request.image, request.id, request.pixels))
-        if request.emphasis and not (given and request.has_feedback):
+        has_reference = any(each is not None for each in (request.image, request.id, request.pixels))
+        if request.emphasis and not (has_reference and request.has_feedback):
             search.notes.append(
                 "the emphasis has no effect: it lies between a reference and a sentence, and one is missing"
             )

@@ -281,13 +281,13 @@ class Css(Dataset):
         }
         protocols, all_references, all_targets = [], [], []
         for number, (name, (reference, gallery)) in enumerate(ways.items()):
-            drawn, first = images * (reference == "a drawing"), images * (gallery == "drawings")
-            removed = "the reference" if drawn == first else "the reference's scene"
+            drawings, first = images * (reference == "a drawing"), images * (gallery == "drawings")
+            removed = "the reference" if drawings == first else "the reference's scene"
             counts = f"any with the target's label counts; {removed} is removed"
             about = f"{reference} is asked; gallery = all {gallery}; {counts}"
             task = Task("", np.arange(rows) + number * rows, np.arange(images) + first, references + first)
             protocols.append(Protocol(name, about, (task,)))
-            all_references.append(references + drawn)
+            all_references.append(references + drawings)
             all_targets.append(triplets.targets + first)
         triplets = replace(
             triplets,

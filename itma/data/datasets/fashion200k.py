@@ -80,14 +80,14 @@ class DrawSiblings:
         """See `itma.data.triplets.Draw`."""
         references = triplets.references[rows]
         own = triplets.labels[references]
-        drawn = own.copy()
-        while len(again := np.flatnonzero(drawn == own)):
-            drawn[again] = self.children.pick(self.parents.pick(own[again], random), random)
+        siblings = own.copy()
+        while len(again := np.flatnonzero(siblings == own)):
+            siblings[again] = self.children.pick(self.parents.pick(own[again], random), random)
         sentences = [
             feedback(self.captions[source], self.captions[target])
-            for source, target in zip(own.tolist(), drawn.tolist(), strict=True)
+            for source, target in zip(own.tolist(), siblings.tolist(), strict=True)
         ]
-        return Rows(references, self.images.pick(drawn, random), sentences)
+        return Rows(references, self.images.pick(siblings, random), sentences)
 
 
 def texts(root: Path) -> list[str]:

@@ -183,8 +183,8 @@ class _Deck:
 
 
 def _free_positions(scene: Scene) -> list[str]:
-    taken = {thing.position for thing in scene}
-    return [position for position in POSITIONS if position not in taken]
+    filled = {thing.position for thing in scene}
+    return [position for position in POSITIONS if position not in filled]
 
 
 def _in_order(split: str) -> list[tuple[str, str]]:
