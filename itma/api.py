@@ -951,4 +951,4 @@ def search(
 
     torch_device = device_for(runtime or "torch", device)
     opened = Catalogue.open(catalogue, run, version=version, runtime=runtime, device=torch_device)
-    return opened.search(request=request)
+    return opened.search(request=request)  # type: ignore[call-arg]

@@ -8,7 +8,7 @@ import json
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, cast
 from urllib.parse import quote, urlencode
 
 from itma import errors
@@ -107,7 +107,7 @@ class Client:
         answer: dict[str, Any] = self._json("GET", "catalogue")
         return answer
 
-    @takes(SearchRequest, "request", by_position=3)
+    @takes(cast("Any", SearchRequest), "request", by_position=3)  # to type checkers: any options, for there is `url`
     def search(self, *, request: SearchRequest, url: str | None = None) -> Hits:
         """The k items that fit a reference, a feedback, or both; see `Catalogue.search`.
 

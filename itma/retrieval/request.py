@@ -9,7 +9,7 @@ from dataclasses import Field, dataclass, field, fields
 from functools import wraps
 from inspect import Parameter, signature
 from numbers import Integral, Real
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar, overload
 
 from itma.errors import ConfigError, DataError, UnknownNameError
 
@@ -23,6 +23,8 @@ if TYPE_CHECKING:  # the command line begins here: nothing that takes long to lo
 RUNTIMES = ("torch", "torch-bf16", "onnx", "onnx-int8")
 ENGINES = ("local", "ray")
 Answer = TypeVar("Answer")
+Options = ParamSpec("Options")
+Owner = TypeVar("Owner")
 
 
 def option(default: Any, sentence: str, *, short: str | None = None) -> Any:
@@ -208,8 +210,18 @@ class IndexOptions:
             )
 
 
+@overload
 def takes(
-    shape: type, name: str = "options", *, by_position: int = 0
+    shape: Callable[Options, object], name: str, *, by_position: int
+) -> Callable[[Callable[Concatenate[Owner, ...], Answer]], Callable[Concatenate[Owner, Options], Answer]]: ...
+
+
+@overload
+def takes(shape: type, name: str = "options") -> Callable[[Callable[..., Answer]], Callable[..., Answer]]: ...
+
+
+def takes(
+    shape: Any, name: str = "options", *, by_position: int = 0
 ) -> Callable[[Callable[..., Answer]], Callable[..., Answer]]:
     """Let a function with a keyword `name`, one value of `shape`, also take that value's fields one by one.
 
