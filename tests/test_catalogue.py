@@ -514,6 +514,6 @@ def test_real_photographs_are_indexed_and_found_again(
         assert len(catalogue.search(photos / name, "make red", k=10)) == 10
 
 
-def test_a_name_that_is_no_option_of_a_search_is_an_error_for_type_checkers_too(catalogue: Catalogue) -> None:
+def test_a_name_that_is_no_option_of_a_search_is_a_type_error(catalogue: Catalogue) -> None:
     with pytest.raises(TypeError, match="sentence"):
-        catalogue.search(sentence="make red")  # type: ignore[call-arg]  # `warn_unused_ignores` holds this against mypy
+        catalogue.search(sentence="make red")  # type: ignore[call-arg]

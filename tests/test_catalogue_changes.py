@@ -519,6 +519,15 @@ def test_what_is_exported_is_imported_as_it_was(shop: Catalogue, tmp_path: Path)
         shop.export(tmp_path / "e.csv")
 
 
+def test_an_export_with_a_column_called_picture_is_imported_with_its_own_images(imaged: Path, tmp_path: Path) -> None:
+    catalogue = Catalogue.open(imaged / "catalogue")
+    catalogue.export(tmp_path / "e.parquet")
+    table = pq.read_table(tmp_path / "e.parquet")
+    pq.write_table(table.append_column("picture", pa.array(["a text"] * len(table))), tmp_path / "e.parquet")
+    again = Catalogue.from_embeddings(tmp_path / "e.parquet", tmp_path / "again")
+    assert {again.get(name).fields["picture"] for name in again.ids} == {"a text"}
+
+
 def clip_retrieval(folder: Path, arrays: list[np.ndarray], tables: list[dict[str, list[object]]]) -> Path:
     """A folder as clip-retrieval writes it."""
     for name in ("img_emb", "metadata"):

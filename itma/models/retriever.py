@@ -739,7 +739,7 @@ def _without_folders(config: RetrieverConfig) -> RetrieverConfig:
     """The configuration without folders of this machine, which nobody needs once the parts are opened."""
 
     def last(name: Any) -> Any:
-        return Path(name).name if name is not None and Path(name).exists() else name
+        return (Path(name).name or name) if name is not None and Path(name).exists() else name
 
     image, text = config.image_encoder, config.text_encoder
     image = replace(image, name=last(image.name), weights=last(image.weights))

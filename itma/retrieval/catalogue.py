@@ -242,7 +242,7 @@ class Catalogue:
 
         Args:
             source: items with embeddings; or a Parquet file with a column `embedding` or `vector`, where wanted `id`,
-                `picture` (or `image`, `file`, `image_path`) and metadata; or an `.npz` file with arrays `ids` and
+                `image` (or `file`, `picture`, `image_path`) and metadata; or an `.npz` file with arrays `ids` and
                 `embeddings`; or a `.npy` file of shape (items, dim), or a folder of such files (in it or in `img_emb`),
                 whose items are described in `metadata/metadata_N.parquet` beside that folder, as clip-retrieval writes
                 them. Where nothing says an item's id, it is its image's name, or else its number, from 0.

@@ -20,7 +20,15 @@ from itma.retrieval.ingest import building, image_names
 from itma.retrieval.ingest.embedding import Here
 from itma.retrieval.ingest.image_names import ImageNames, keep_given_name, own_folder
 from itma.retrieval.ingest.indexing import Outcome, index, read_skipped
-from itma.retrieval.ingest.listing import PARQUET_ENDINGS, Entry, Listing, kind_of_column, open_parquet, plain_value
+from itma.retrieval.ingest.listing import (
+    IMAGE_COLUMNS,
+    PARQUET_ENDINGS,
+    Entry,
+    Listing,
+    kind_of_column,
+    open_parquet,
+    plain_value,
+)
 from itma.retrieval.ingest.rows import Item, Row, check_column, plain_type, table_of, to_shown, type_of, unit
 from itma.retrieval.manifest import About
 from itma.retrieval.request import IndexOptions
@@ -35,8 +43,8 @@ log = logging.getLogger(__name__)
 
 _ROWS = 8_192
 EMBEDDING_COLUMNS = ("embedding", "vector")
-IMAGE_COLUMNS = ("picture", "image", "file", "image_path")
-"""In the order in which they are looked for; exports write the first."""
+_IMAGE_COLUMNS = (*IMAGE_COLUMNS, "image_path")
+"""In the order in which they are looked for: exports write the first, clip-retrieval the last."""
 _FORMS = "a .parquet, .npz or .npy file of embeddings, or a folder as clip-retrieval writes it"
 
 
@@ -330,7 +338,9 @@ class _Columns:
             return next((name for name in names if name in schema.names), None)
 
         texts = [
-            name for name in IMAGE_COLUMNS if name in schema.names and kind_of_column(schema.field(name).type) == "text"
+            name
+            for name in _IMAGE_COLUMNS
+            if name in schema.names and kind_of_column(schema.field(name).type) == "text"
         ]
         id, embedding, image = first(["id"]), first(EMBEDDING_COLUMNS), next(iter(texts), None)
         fields = []
