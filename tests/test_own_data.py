@@ -332,6 +332,13 @@ def test_further_columns_of_the_labels_say_what_is_true_of_an_image(
     assert a == -1 and others[0] == others[2] != others[1]
 
 
+def test_columns_of_the_labels_that_differ_in_capitals_alone_stay_apart(tmp_path: Path) -> None:
+    put(tmp_path, "image,Colour,colour\nb.png,red,1\nc.png,red,2\n", "labels.csv")
+    images(tmp_path, "images/b.png", "images/c.png")
+    aspects = load(put(tmp_path, HEADER + "a.png,is red,b.png,test\n"), "test").triplets.aspects
+    assert {name: len({*values.tolist()} - {-1}) for name, values in aspects.items()} == {"Colour": 1, "colour": 2}
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [

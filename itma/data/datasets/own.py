@@ -202,9 +202,10 @@ def _labels(path: Path, finder: Finder) -> tuple[dict[Path, _Listed], list[str]]
     heading = "picture" if "picture" in table.named and "image" not in table.named else "image"
     columns = [column for column in table.columns if column.strip().lower() not in (heading, *LABEL_COLUMNS)]
     listed: dict[Path, _Listed] = {}
-    for row in _plain_rows(table, (heading,), LABEL_COLUMNS[1:], more=True):
+    plain_rows = _plain_rows(table, (heading,), LABEL_COLUMNS[1:], more=True)
+    for row, whole in zip(plain_rows, table.rows, strict=True):  # columns of one's own may differ in capitals alone
         name = _text(table, row, heading)
-        truths = tuple(str(row.cells.get(column.strip().lower(), "")).strip() for column in columns)
+        truths = tuple(str(whole.cells.get(column, "")).strip() for column in columns)
         split = str(row.cells.get("split") or "").lower()
         if split not in ("", *_SPELT):
             raise table.error(row, f"the split is {split!r}; expected train, val, test or nothing")

@@ -90,11 +90,11 @@ def describe_fashion200k(draft: Path, splits: Sequence[WardrobeSplit]) -> None:
     for split in splits:
         captions = [caption(product) for product in split.products]
         paths = [fashion200k_path(split, name) for name in split.names]
-        lines: dict[str, str] = {}
+        lines: dict[str, list[str]] = {}
         for path, product, text in zip(paths, split.products, captions, strict=True):
-            lines[product.category] = lines.get(product.category, "") + f"{path}\t1.0\t{text}\n"
+            lines.setdefault(product.category, []).append(f"{path}\t1.0\t{text}\n")
         for category, own in lines.items():
-            _write_text(draft / "labels" / f"{category}_{split.name}_detect_all.txt", own)
+            _write_text(draft / "labels" / f"{category}_{split.name}_detect_all.txt", "".join(own))
         if split.name == "test":
             queries = [
                 f"{paths[reference]} {paths[target]}\n"
