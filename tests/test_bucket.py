@@ -153,6 +153,18 @@ def test_a_bucket_that_is_not_there_is_named(bucket: str, run: Path, photos: Pat
         Catalogue.build(run, photos, "s3://no-such-bucket/shop")
 
 
+def test_a_storage_that_cannot_be_reached_is_not_taken_for_somebody_elses_folder(
+    address: str, monkeypatch: pytest.MonkeyPatch, run: Path, photos: Path
+) -> None:
+    def fail(store: BucketStore) -> list[str]:
+        with store.translate_errors():
+            raise OSError("no route to host")
+
+    monkeypatch.setattr(BucketStore, "names", fail)
+    with pytest.raises(CatalogueError, match=r"cannot be reached .*no route to host"):
+        Catalogue.build(run, photos, address)
+
+
 def test_what_is_no_catalogue_is_left_alone(address: str, run: Path, photos: Path) -> None:
     store = BucketStore(address)
     store.write("report.txt", json.dumps("of somebody else"))

@@ -214,3 +214,13 @@ def test_distillation_is_the_divergence_from_the_teachers_shares(
 def test_distillation_that_cannot_be_is_refused(options: dict[str, float], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         DistillationOptions("runs/teacher", **options)
+
+
+def test_a_loss_that_builds_on_the_classification_decides_by_itself_what_it_reads() -> None:
+    class Own(Classification):
+        @property
+        def reads_references(self) -> bool:
+            return True
+
+    assert Own().reads_references and not Classification().reads_references
+    assert Classification(ClassificationOptions(reference_negatives=True)).reads_references

@@ -5,6 +5,7 @@ from collections import deque
 from collections.abc import Callable
 from contextlib import nullcontext
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import hypothesis
@@ -26,7 +27,7 @@ from itma.retrieval.stores.base import (
     schema_of,
 )
 from itma.retrieval.stores.bucket import BucketStore
-from itma.retrieval.stores.lance import LanceStore
+from itma.retrieval.stores.lance import LanceItems, LanceStore
 from itma.retrieval.stores.milvus import MilvusStore
 
 pytest.importorskip("lance")
@@ -628,3 +629,20 @@ def test_the_matrix_follows_every_change_of_its_table(items: Items, share: Calla
         for where in (None, filter_of({"price": {"<": 20}}, metadata_of(items.schema))):
             assert matrix.nearest(unit(2, 9), 60, where=where) == fresh.nearest(unit(2, 9), 60, where=where)
         assert len(matrix) == items.count()
+
+
+def test_a_count_that_failed_is_made_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    items = LanceStore(tmp_path / "catalogue").create("items-1", schema_of(DIM, METADATA))
+    items.insert(table([f"{number:04d}" for number in range(3_000)], price=list(range(3_000))))
+    where, count, counts = filter_of({"price": {">=": 500}}, metadata_of(items.schema)), LanceItems.count, []
+
+    def fail_once(self: LanceItems, where: Filter | None = None) -> int:
+        counts.append(where)
+        if len(counts) == 1:
+            raise OSError("the disk is gone")
+        return count(self, where)
+
+    monkeypatch.setattr(LanceItems, "count", fail_once)
+    with pytest.raises(OSError, match="the disk is gone"):
+        items._matching(where)
+    assert items._matching(where) == items._matching(where) == 2_500 and len(counts) == 2

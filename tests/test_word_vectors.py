@@ -1,6 +1,7 @@
 """Words that training never saw: read as what they mean where that is known, and dropped where it is not."""
 
 import logging
+import pickle
 import time
 from pathlib import Path
 
@@ -211,3 +212,8 @@ def test_a_search_says_what_was_read_as_what(caplog: pytest.LogCaptureFixture, t
         assert readable(made_up.model(), "make it crimson", alone=True) == "make it crimson"
     assert "reads as others: 'crimson' as 'red'" in caplog.text
     assert "ignores: 'it'" in caplog.text
+
+
+def test_near_words_can_be_pickled_after_they_were_asked() -> None:
+    near = NearWords(["crimson", "sleeve"])
+    assert pickle.loads(pickle.dumps(near))("sleeves") == near("sleeves") == ("sleeve",)

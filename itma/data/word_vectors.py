@@ -9,7 +9,7 @@ import re
 import unicodedata
 from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import cache, lru_cache
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -102,13 +102,17 @@ class NearWords:
         for number, plain in enumerate(self._known):
             if len(plain) >= 5:
                 self._spelt.setdefault(plain[0], []).append((number, plain))
-        self._compound = lru_cache(maxsize=_REMEMBERED)(self._read_compound)
+        self._cache: dict[str, tuple[str, ...]] = {}
 
     def __call__(self, word: str) -> tuple[str, ...]:
         """The known words that stand for a word as it was written; several for a compound one, none if all are far."""
-        return tuple(self._known[plain] for plain in self._compound(word))
+        if word not in self._cache:
+            if len(self._cache) >= _REMEMBERED:
+                self._cache.clear()
+            self._cache[word] = tuple(self._known[plain] for plain in self._compound(word))
+        return self._cache[word]
 
-    def _read_compound(self, word: str) -> list[str]:
+    def _compound(self, word: str) -> list[str]:
         """The known words, as `key` gives them, of a word that may have hyphens."""
         whole = key(word)
         parts = [part for part in map(key, re.split(r"\W|_", word)) if part]

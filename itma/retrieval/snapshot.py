@@ -236,18 +236,18 @@ class Snapshot:
 
     def _rank_together(self, searches: Sequence[Search]) -> None:
         """Rank for all requests at once that can be compared with the items together."""
-        groups: dict[Filter | None, list[Search]] = {}
+        groups: dict[Filter | None, list[tuple[Search, np.ndarray]]] = {}
         for search in searches:
-            if search.answer is None and search.request.distinct is None:
-                groups.setdefault(search.where, []).append(search)
+            if search.answer is None and search.query is not None and search.request.distinct is None:
+                groups.setdefault(search.where, []).append((search, search.query))
         for where, group in groups.items():
-            most = max(search.request.k + len(search.out) for search in group)
+            most = max(search.request.k + len(search.out) for search, _ in group)
             if len(group) < 2 or most > _TOGETHER:
                 continue
             with suppress(Exception):  # each request says so by itself
-                queries = np.stack([search.query for search in group if search.query is not None])
+                queries = np.stack([query for _, query in group])
                 nearest = self.nearest(queries, min(most, max(1, self.count)), where)
-                for search, hits in zip(group, nearest, strict=True):
+                for (search, _), hits in zip(group, nearest, strict=True):
                     search.ranked = [hit for hit in hits if hit[0] not in search.out][: search.request.k]
 
     def _finish(self, search: Search) -> None:

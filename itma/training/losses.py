@@ -132,9 +132,10 @@ class Classification(Loss):
 
     Options = ClassificationOptions
 
-    def __init__(self, options: Any = None) -> None:
-        super().__init__(options)
-        self.reads_references = self.options.reference_negatives
+    @property
+    def reads_references(self) -> bool:  # type: ignore[override]  # decided by an option
+        """See `Loss`."""
+        return bool(self.options.reference_negatives)
 
     def forward(self, batch: LossBatch) -> torch.Tensor:
         """See `Loss`."""

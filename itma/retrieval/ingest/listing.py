@@ -464,7 +464,7 @@ def _image_ids(cells: Sequence[Any], first: int, own_paths: set[str]) -> list[An
     Args:
         cells: of the column of images.
         first: the place of the first of them.
-        taken: paths of embedded images so far, which need not differ; new ones are added.
+        own_paths: paths of embedded images so far, which need not differ; new ones are added.
     """
     ids = []
     for number, cell in enumerate(cells, first):

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from itma.errors import CatalogueError, ConfigError, ItmaError
-from itma.retrieval.stores.lance import LanceStore
+from itma.retrieval.stores.lance import LanceStore, is_strange
 from itma.retrieval.sums import Verification
 
 _ADDRESS = re.compile(r"s3://(?P<bucket>[a-z0-9][a-z0-9.-]{1,61}[a-z0-9])/(?P<key>[^/].*?)/*")
@@ -102,6 +102,10 @@ class BucketStore(LanceStore):
         with self.translate_errors():
             listed = self.files.get_file_info(FileSelector(self._path, allow_not_found=True))
         return [posixpath.basename(each.path) for each in listed]
+
+    def strange(self) -> bool:
+        """See `Store.strange`; a bucket that cannot be reached is an error."""
+        return is_strange(self.names())
 
     def discard(self) -> None:
         """See `Store.discard`."""

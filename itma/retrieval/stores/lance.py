@@ -121,10 +121,9 @@ class LanceStore:
     def strange(self) -> bool:
         """See `Store.strange`."""
         try:
-            names = self.names()
+            return is_strange(self.names())
         except CatalogueError:
             return True
-        return "catalogue.json" not in names and not all(map(_OWN.fullmatch, names))
 
     def discard(self) -> None:
         """See `Store.discard`."""
@@ -239,6 +238,11 @@ class LanceStore:
             if isinstance(error, StorageError | CatalogueError | UnknownNameError | MissingPackageError):
                 raise
             raise _store_error(error, self.address) from error
+
+
+def is_strange(names: Sequence[str]) -> bool:
+    """Whether what lies at an address is of somebody else: no catalogue, and not what a killed process left of one."""
+    return "catalogue.json" not in names and not all(map(_OWN.fullmatch, names))
 
 
 def _lance() -> Any:
@@ -377,11 +381,13 @@ class LanceItems:
 
     def _matching(self, where: Filter) -> int:
         """How many items match, counted once a version."""
-        key = self.version, where
-        if key not in self._counts:
-            self._counts = {**{each: count for each, count in self._counts.items() if each[0] == self.version}, key: 0}
-            self._counts[key] = self.count(where)
-        return self._counts[key]
+        version = self.version
+        count = self._counts.get((version, where))
+        if count is None:
+            count = self.count(where)
+            counts = {key: number for key, number in self._counts.items() if key[0] == version}
+            self._counts = counts | {(version, where): count}
+        return count
 
     def _nearest(self, query: np.ndarray, k: int, where: Filter | None, effort: Effort | None) -> list[dict[str, Any]]:
         options: dict[str, Any] = {"column": "embedding", "q": query, "k": k, "metric": "dot"}
